@@ -18,7 +18,22 @@ import pymysql
 from harness import machine
 from harness.broker import Broker
 from harness.report import Report
-from rows import batch, database, fleet, fpm, growth, instructions, memory, post, rabbitmq, round_trip, sizes, worker
+from rows import (
+    batch,
+    database,
+    events,
+    fleet,
+    fpm,
+    growth,
+    instructions,
+    memory,
+    post,
+    rabbitmq,
+    rabbitmq_worker,
+    round_trip,
+    sizes,
+    worker,
+)
 
 HERE = Path(__file__).resolve().parent
 # Words in the names of other systems. Tasks that these lose do not make the benchmark fail.
@@ -27,6 +42,7 @@ ROWS = {
     "post": post,
     "batch": batch,
     "worker": worker,
+    "events": events,
     "database": database,
     "round-trip": round_trip,
     "memory": memory,
@@ -36,6 +52,7 @@ ROWS = {
     "fpm": fpm,
     "instructions": instructions,
     "rabbitmq": rabbitmq,
+    "rabbitmq-worker": rabbitmq_worker,
 }
 
 

@@ -11,13 +11,15 @@ from pathlib import Path
 from celery import Celery
 from celery.signals import worker_process_shutdown, worker_shutdown
 
-broker = os.environ["REDIS_URL"]
+# BENCH_BROKER names another broker than Redis; the results are in Redis nevertheless.
+redis = os.environ["REDIS_URL"]
 results = os.environ.get("BENCH_RESULTS") != "0"
-app = Celery("bench", broker=broker, backend=broker if results else None)
+app = Celery("bench", broker=os.environ.get("BENCH_BROKER", redis), backend=redis if results else None)
 app.conf.update(
     broker_connection_retry_on_startup=True,
     task_acks_late=True,
     task_ignore_result=not results,
+    task_default_queue_type=os.environ.get("BENCH_QUEUE_TYPE", "classic"),
     worker_prefetch_multiplier=int(os.environ.get("BENCH_PREFETCH", "4")),
     # All features that cost time and are not needed are off.
     worker_disable_rate_limits=True,

@@ -4,9 +4,12 @@ Python's worker runs one UPDATE and one commit for each task over SQLAlchemy. Th
 is a plain client that runs one UPDATE of 500 rows after another.
 """
 
+import statistics
 import time
+from pathlib import Path
 
-from harness.measure import Sample, Table, interleave
+from harness import processors
+from harness.measure import Sample, Table, figure, interleave
 from harness.systems import drain
 
 OURS = "celery-worker"
@@ -27,30 +30,57 @@ def run(bench):
     bench.sql("ANALYZE TABLE tasks")
     for count in (many, few):
         bench.stage(f"task_created {count}", "task_created", range(1, count + 1))
-    systems = {OURS: worker(bench, [bench.binary("celery-worker")], many), LIMIT: plain(bench, many)}
+    times = {OURS: [], LIMIT: []}
+    systems = {
+        OURS: worker(bench, [bench.binary("celery-worker")], many, times[OURS]),
+        LIMIT: plain(bench, many, times[LIMIT]),
+    }
     for pool, prefetch in POOLS.items():
         command = bench.python_worker(*f"-P {pool}".split())
-        systems[f"Python -P {pool}"] = worker(bench, command, few, BENCH_PREFETCH=str(prefetch))
+        systems[f"Python -P {pool}"] = worker(bench, command, few, [], BENCH_PREFETCH=str(prefetch))
     table = interleave(Table("Worker, task_created on MariaDB, results stored"), systems, bench.rounds)
     bench.sql("DROP TABLE tasks")
     table.want("P5, celery-worker ÷ Python's default prefork", OURS, "Python -P prefork -c 2", 120)
     table.note_best("celery-worker ÷ Python's best", OURS, [name for name in systems if name.startswith("Python")])
     table.want("P5, celery-worker ÷ the limit", OURS, LIMIT, 0.4)
+    # The first round warmed up.
+    table.notes += [
+        f"µs of processor time for each task, {name}: "
+        + ", ".join(f"{part} {figure(statistics.median(one[part] for one in kept[1:]))}" for part in kept[-1])
+        for name, kept in times.items()
+    ]
     yield table
 
 
-def worker(bench, command, count, **environment):
+def worker(bench, command, count, times, **environment):
+    """Returns a function that measures a worker; `times` gets its processor times in each round."""
+
     def measure():
         reset(bench)
+        before = processors.used(database_pid(bench))
         drained = drain(bench, command, f"task_created {count}", count, warm_up="task_created", **environment)
+        used = {
+            "MariaDB": processors.used(database_pid(bench)) - before,
+            "Redis": drained.redis_time,
+            "worker": drained.worker_time,
+            "the clock": drained.seconds,
+        }
+        times.append({part: 1e6 * seconds / count for part, seconds in used.items()})
         return Sample(count / drained.seconds, sent=count, done=completed(bench, count))
 
     return measure
 
 
-def plain(bench, count):
+def database_pid(bench):
+    return int(Path(bench.sql("SELECT @@pid_file")[0][0]).read_text())
+
+
+def plain(bench, count, times):
+    """Returns a function that measures a plain client; `times` gets its processor times."""
+
     def measure():
         reset(bench)
+        before = processors.used(database_pid(bench))
         begin = time.perf_counter()
         for first in range(1, count + 1, 500):
             ids = ",".join(str(number) for number in range(first, min(first + 500, count + 1)))
@@ -59,7 +89,10 @@ def plain(bench, count):
                 " updated_at = UTC_TIMESTAMP()"
                 f" WHERE id IN ({ids})"
             )
-        return Sample(count / (time.perf_counter() - begin), sent=count, done=completed(bench, count))
+        seconds = time.perf_counter() - begin
+        used = {"MariaDB": processors.used(database_pid(bench)) - before, "the clock": seconds}
+        times.append({part: 1e6 * spent / count for part, spent in used.items()})
+        return Sample(count / seconds, sent=count, done=completed(bench, count))
 
     return measure
 

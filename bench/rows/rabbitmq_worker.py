@@ -1,0 +1,208 @@
+"""Workers on RabbitMQ: tasks that do nothing, with and without results in Redis, and `task_created`.
+
+Each round fills a queue and then starts a worker. The clock runs from the first message taken until
+the queue is empty. Messages that the worker holds then are not counted in its time; they are at most
+a few hundredths of all. With `task_created` it runs until the last row is written.
+
+The fastest possible is a bare consumer over lapin, which acknowledges a hundred messages at a time.
+"""
+
+import json
+import os
+import time
+import uuid
+
+import amqp
+from celery import Celery
+from harness.broker import NUMBER, TASK_ID
+from harness.measure import Sample, Table, figure, interleave
+from harness.systems import STALLED, Worker
+
+QUEUE = "celery"
+QUEUES = {"classic": {}, "quorum": {"x-queue-type": "quorum"}}
+OURS = "celery-worker"
+PYTHON = "Python -P prefork -c 2"
+LIMIT = "a bare consumer"
+SWEPT = [1, 4, 16, 64, 256]
+
+
+def run(bench):
+    with amqp.Connection(f"127.0.0.1:{os.environ['AMQP_PORT']}") as connection:
+        channel = connection.channel()
+        for kind, arguments in QUEUES.items():
+            channel.queue_delete(QUEUE)
+            channel.queue_declare(QUEUE, durable=True, auto_delete=False, arguments=arguments)
+            drains = Drains(bench, channel, kind)
+            yield drains.without_results()
+            yield drains.with_results()
+            if kind == "quorum":
+                yield drains.task_created()
+        channel.queue_delete(QUEUE)
+
+
+class Drains:
+    """The measurements on one kind of queue."""
+
+    def __init__(self, bench, channel, kind):
+        self.bench = bench
+        self.channel = channel
+        self.kind = kind
+        self.many, self.few = bench.count(50_000, quick=20_000), bench.count(5_000, quick=2_000)
+
+        self.prefetch = 64
+
+    def without_results(self):
+        if not self.bench.quick:
+            speeds = {number: self.python("0", number)().value for number in SWEPT}
+            self.prefetch = max(speeds, key=speeds.get)
+            self.bench.say(
+                f"{PYTHON}: " + ", ".join(f"prefetch {number}: {figure(speed)}" for number, speed in speeds.items())
+            )
+        systems = {OURS: self.ours("--result-backend", "disabled"), PYTHON: self.python("0", self.prefetch)}
+        if lapin := self.bench.peer("bench-lapin"):
+            systems[LIMIT] = self.draining([lapin], "noop", self.many)
+        table = self.table("no results", systems)
+        table.want("Q4, celery-worker ÷ Python prefork", OURS, PYTHON, 4)
+        table.want("Q4, celery-worker ÷ a bare consumer", OURS, LIMIT, 0.6)
+        return table
+
+    def with_results(self):
+        systems = {
+            OURS: self.ours("--result-backend", os.environ["REDIS_URL"]),
+            PYTHON: self.python("1", self.prefetch),
+        }
+        table = self.table("results in Redis", systems)
+        table.want("Q5, celery-worker ÷ Python prefork, with results", OURS, PYTHON, 4)
+        return table
+
+    def task_created(self):
+        many, few = self.bench.count(20_000, quick=5_000), self.bench.count(1_000, quick=300)
+        self.bench.sql(
+            "CREATE TABLE tasks (id int unsigned auto_increment primary key, name varchar(255) not null,"
+            " status varchar(255) not null default 'pending', message varchar(255), created_at timestamp null,"
+            " updated_at timestamp null)"
+        )
+        self.bench.sql(f"INSERT INTO tasks (name, created_at) SELECT 'a task', UTC_TIMESTAMP() FROM seq_1_to_{many}")
+        # Old statistics would show an almost empty table, and an UPDATE of 500 ids would scan all rows.
+        self.bench.sql("ANALYZE TABLE tasks")
+        ours = [self.bench.binary("celery-worker"), "--result-backend", os.environ["REDIS_URL"]]
+        systems = {
+            OURS: self.updating(ours, many),
+            PYTHON: self.updating(self.python_worker(), few, **self.settings("1")),
+        }
+        title = f"Worker on RabbitMQ, task_created on MariaDB, {self.kind} queue"
+        table = interleave(Table(title), systems, self.bench.rounds)
+        self.bench.sql("DROP TABLE tasks")
+        table.want("Q6, celery-worker ÷ Python prefork, task_created", OURS, PYTHON, 10)
+        return table
+
+    def table(self, what, systems):
+        title = f"Worker on RabbitMQ, tasks that do nothing, {what}, {self.kind} queue"
+        return interleave(Table(title), systems, self.bench.rounds)
+
+    def ours(self, *options):
+        return self.draining([self.bench.binary("examples/playground"), *options], "noop", self.many)
+
+    def python(self, results, prefetch):
+        return self.draining(self.python_worker(), "noop", self.few, **self.settings(results, prefetch))
+
+    def python_worker(self):
+        return self.bench.python_worker("-P", "prefork", "-c", "2")
+
+    def settings(self, results, prefetch=None):
+        return {
+            "BENCH_BROKER": os.environ["AMQP_URL"],
+            "BENCH_QUEUE_TYPE": self.kind,
+            "BENCH_RESULTS": results,
+            "BENCH_PREFETCH": str(prefetch or self.prefetch),
+        }
+
+    def draining(self, command, task, count, **environment):
+        """Returns a function that measures a worker on a full queue, for `interleave`."""
+
+        def measure():
+            self.fill(task, range(count))
+            with self.running(command, **environment) as worker:
+                begin = self.wait_until(lambda left: left < count, worker)
+                end = self.wait_until(lambda left: left == 0, worker)
+            runs = worker.runs(count)
+            done = count - runs.count(0)
+            return Sample(count / (end - begin), sent=count, done=done, twice=sum(runs) - done)
+
+        return measure
+
+    def updating(self, command, count, **environment):
+        """Like `draining`, for `task_created`: until the last row is written."""
+
+        def measure():
+            self.bench.sql("UPDATE tasks SET status = 'pending', message = NULL, updated_at = NULL")
+            self.fill("task_created", range(1, count + 1))
+            with self.running(command, **environment) as worker:
+                begin = self.wait_until(lambda left: left < count, worker)
+                while (done := self.completed(count)) < count and time.perf_counter() < begin + STALLED:
+                    worker.check()
+                    time.sleep(0.005)
+                end = time.perf_counter()
+            return Sample(count / (end - begin), sent=count, done=done)
+
+        return measure
+
+    def completed(self, count):
+        return self.bench.sql(f"SELECT COUNT(*) FROM tasks WHERE id <= {count} AND status = 'completed'")[0][0]
+
+    def running(self, command, **environment):
+        self.bench.redis.flushdb()
+        return Running(Worker(command, CELERY_BROKER_URL=os.environ["AMQP_URL"], **environment))
+
+    def fill(self, task, numbers):
+        """Fills the queue with messages of `task(number)`."""
+        self.channel.queue_purge(QUEUE)
+        for message in messages(task, numbers):
+            self.channel.basic_publish(message, routing_key=QUEUE)
+        # The server takes messages in later than they are written.
+        while self.left() < len(numbers):
+            time.sleep(0.01)
+
+    def left(self):
+        return self.channel.queue_declare(QUEUE, passive=True).message_count
+
+    def wait_until(self, holds, worker):
+        """Waits until `holds` returns true for the number of messages that wait; returns that time."""
+        deadline = time.perf_counter() + STALLED
+        while True:
+            before = time.perf_counter()
+            if holds(self.left()) or before > deadline:
+                return before
+            worker.check()
+            time.sleep(0.002)
+
+
+class Running:
+    """Stops a worker at the end of a block."""
+
+    def __init__(self, worker):
+        self.worker = worker
+
+    def __enter__(self):
+        return self.worker
+
+    def __exit__(self, *_):
+        self.worker.stop()
+
+
+def messages(task, numbers):
+    """Yields a message of `task(number)` for each number, as Python Celery sends it."""
+    app = Celery(broker="memory://")
+    sample = app.amqp.as_task_v2(TASK_ID, task, args=[NUMBER])
+    headers, body = (json.dumps(part) for part in (sample.headers, sample.body))
+    for number in numbers:
+        task_id = str(uuid.uuid4())
+        ours = json.loads(headers.replace(TASK_ID, task_id).replace(str(NUMBER), str(number)))
+        yield amqp.Message(
+            body.replace(str(NUMBER), str(number)),
+            content_type="application/json",
+            content_encoding="utf-8",
+            application_headers=ours,
+            delivery_mode=2,
+            correlation_id=task_id,
+        )
