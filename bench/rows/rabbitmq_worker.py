@@ -9,8 +9,10 @@ The fastest possible is a bare consumer over lapin, which acknowledges a hundred
 
 import json
 import os
+import tempfile
 import time
 import uuid
+from pathlib import Path
 
 import amqp
 from celery import Celery
@@ -50,6 +52,9 @@ class Drains:
         self.many, self.few = bench.count(50_000, quick=20_000), bench.count(5_000, quick=2_000)
 
         self.prefetch = 64
+        self.folder = tempfile.TemporaryDirectory(prefix="bench-")
+        self.settings_file = Path(self.folder.name) / "worker.toml"
+        self.settings_file.write_text("[annotations.'proj.alone']\nunique = 0\n")
 
     def without_results(self):
         if not self.bench.quick:
@@ -101,7 +106,11 @@ class Drains:
         return interleave(Table(title), systems, self.bench.rounds)
 
     def ours(self, *options):
-        return self.draining([self.bench.binary("examples/playground"), *options], "noop", self.many)
+        """Measures celery-worker. One task of the example is unique, which needs Redis, so the
+        settings say that it is not.
+        """
+        command = [self.bench.binary("examples/playground"), "--config", self.settings_file, *options]
+        return self.draining(command, "noop", self.many)
 
     def python(self, results, prefetch):
         return self.draining(self.python_worker(), "noop", self.few, **self.settings(results, prefetch))
