@@ -18,9 +18,16 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let url = std::env::var("CELERY_BROKER_URL")?;
     let connection = Connection::connect(&url, ConnectionProperties::default()).await?;
     let channel = connection.create_channel().await?;
-    channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
+    channel
+        .basic_qos(PREFETCH, BasicQosOptions::default())
+        .await?;
     let mut messages = channel
-        .basic_consume("celery".into(), "bench".into(), BasicConsumeOptions::default(), FieldTable::default())
+        .basic_consume(
+            "celery".into(),
+            "bench".into(),
+            BasicConsumeOptions::default(),
+            FieldTable::default(),
+        )
         .await?;
     let mut stop = signal(SignalKind::terminate())?;
     let mut runs = vec![0_u8; 1 << 21];
@@ -37,7 +44,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
         // The benchmarks send a multiple of a hundred.
         if message.delivery_tag % ACKS == 0 {
-            channel.basic_ack(message.delivery_tag, BasicAckOptions { multiple: true }).await?;
+            channel
+                .basic_ack(message.delivery_tag, BasicAckOptions { multiple: true })
+                .await?;
         }
     }
     if let Some(folder) = std::env::var_os("BENCH_TALLY") {
@@ -50,5 +59,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// Returns the first argument in the body of a message of Celery, `[[17], {}, …]`.
 fn number(body: &[u8]) -> Option<usize> {
     let text = std::str::from_utf8(body).ok()?.strip_prefix("[[")?;
-    text[..text.find(|c: char| !c.is_ascii_digit())?].parse().ok()
+    text[..text.find(|c: char| !c.is_ascii_digit())?]
+        .parse()
+        .ok()
 }
