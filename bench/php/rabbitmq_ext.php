@@ -1,10 +1,10 @@
 <?php
 
 /**
- * Posts messages to RabbitMQ by ext-amqp, each with confirm and mandatory. It builds no task: the
- * message is one of Celery's in form and size, always the same. Order: {posts, body, batch}; with a
- * batch, all of its messages are published before the confirms are awaited. Answer: {seconds,
- * processor}.
+ * Posts messages to RabbitMQ by ext-amqp, each with confirm and mandatory. It builds no task: it takes
+ * the message that waits in the queue, which the extension posted, and publishes its body and
+ * properties again and again. Order: {posts, batch}; with a batch, all of its messages are published
+ * before the confirms are awaited. Answer: {seconds, processor}.
  */
 
 require __DIR__ . '/serve.php';
@@ -22,16 +22,16 @@ $channel->setConfirmCallback(function (int $tag, bool $multiple) use (&$confirme
 }, fn () => exit("a message was refused\n"));
 $channel->setReturnCallback(fn () => exit("a message was returned\n"));
 $exchange = new AMQPExchange($channel);
-serve(function (array $order) use ($channel, $exchange, &$confirmed, &$expected): array {
-    $body = json_encode([[str_repeat('x', $order['body'])], (object) [], ['callbacks' => null, 'errbacks' => null, 'chain' => null, 'chord' => null]]);
-    $id = '5f4b1b9e-52e2-4f0a-9c0d-0a7a0a3d7b10';
-    $properties = [
-        'content_type' => 'application/json', 'content_encoding' => 'utf-8', 'delivery_mode' => 2, 'correlation_id' => $id, 'reply_to' => $id,
-        'headers' => [
-            'lang' => 'php', 'task' => 'noop', 'id' => $id, 'retries' => 0, 'root_id' => $id, 'argsrepr' => substr($body, 0, 1024),
-            'kwargsrepr' => '{}', 'origin' => 'php1@bench', 'replaced_task_nesting' => 0,
-        ],
-    ];
+$queue = new AMQPQueue($channel);
+$queue->setName('bench');
+$message = $queue->get(AMQP_AUTOACK) ?: exit("no message waits in the queue\n");
+$body = $message->getBody();
+$properties = [
+    'content_type' => $message->getContentType(), 'content_encoding' => $message->getContentEncoding(),
+    'delivery_mode' => $message->getDeliveryMode(), 'correlation_id' => $message->getCorrelationId(),
+    'reply_to' => $message->getReplyTo(), 'headers' => $message->getHeaders(),
+];
+serve(function (array $order) use ($channel, $exchange, $body, $properties, &$confirmed, &$expected): array {
     $batch = max($order['batch'], 1);
 
     return timed(function () use ($channel, $exchange, &$confirmed, &$expected, $order, $body, $properties, $batch): void {

@@ -1,6 +1,6 @@
 """Posting to RabbitMQ: one at a time, pipelined, and in batches, all confirmed by the broker.
 
-The fastest possible from PHP is ext-amqp, which publishes the same prebuilt message from C. It is
+The fastest possible from PHP is ext-amqp, which publishes the same message from C. It is
 left out if Debian's `php-amqp` is not installed; PHP_AMQP may name the file of the extension. Nothing
 is pinned: RabbitMQ uses all processors.
 """
@@ -40,6 +40,13 @@ def ext_amqp(bench):
     return command if "amqp" in loaded else None
 
 
+def same_message(channel, ext, client):
+    """Starts ext-amqp with the message that `client` posts."""
+    channel.queue_purge("bench")
+    client.order(posts=1, body=BODY, batch=0)
+    return Client(ext)
+
+
 def posting(channel, client, posts, batch=0):
     """Returns a function for `interleave` that measures how many posts a client makes in a second,
     into an empty queue.
@@ -62,7 +69,7 @@ def single(bench, channel, kind, ext):
         "Python send_task": Client(bench.python("rabbitmq.py")),
     }
     if ext:
-        clients[EXT] = Client(ext)
+        clients[EXT] = same_message(channel, ext, clients["PostTask"])
     systems = {name: posting(channel, client, posts) for name, client in clients.items()}
     table = interleave(Table(f"Post to RabbitMQ, confirmed, {kind} queue"), systems, bench.rounds)
     for client in clients.values():
@@ -79,7 +86,7 @@ def batches(bench, channel, kind, ext):
     name = f"PostTasks of {BATCH:,}"
     clients = {name: Client(bench.php("rabbitmq.php"))}
     if ext:
-        clients[EXT] = Client(ext)
+        clients[EXT] = same_message(channel, ext, clients[name])
     systems = {name: posting(channel, client, posts, BATCH) for name, client in clients.items()}
     table = interleave(Table(f"Post to RabbitMQ in batches, {kind} queue"), systems, bench.rounds)
     for client in clients.values():
