@@ -1,6 +1,6 @@
 """Workers drain a full queue of tasks that do nothing, with and without the events of each task.
 
-Nobody receives the events; Redis drops them then. Both workers build and publish them nevertheless.
+No program receives the events, so Redis drops them. Both workers build and publish them nevertheless.
 """
 
 from harness.measure import Table, interleave
