@@ -52,6 +52,8 @@ pub(crate) enum Store<'a> {
 pub(crate) struct Extras {
     /// The prefix of the keys, in place of that of php.ini.
     pub(crate) key_prefix: Option<String>,
+    /// The prefix of the keys if neither this nor the URL names one, in place of that of php.ini.
+    pub(crate) default_prefix: Option<String>,
     /// The TLS options, as in [`Details`].
     pub(crate) tls: Vec<(String, Option<String>)>,
     /// What it says about Sentinels.
@@ -170,19 +172,14 @@ impl Connection {
             tls_options(&extras.tls, Endpoint::builder().host(url)).and_then(EndpointBuilder::build)
         };
         let endpoint = endpoint.map_err(|error| error.to_string())?;
-        let endpoint = match (configured(endpoint, &extras.sentinel)?, &extras.key_prefix) {
-            (endpoint, None) => endpoint,
-            (Endpoint::Redis(redis), Some(prefix)) => {
-                Arc::unwrap_or_clone(redis).with_key_prefix(prefix).into()
-            }
-            (Endpoint::Amqp(_), Some(_)) => {
-                return Err(
-                    "RabbitMQ has no keys, so keyPrefix has no meaning; for results in Redis use \
-                     resultKeyPrefix"
-                        .to_owned(),
-                );
-            }
-        };
+        if matches!(endpoint, Endpoint::Amqp(_)) && extras.key_prefix.is_some() {
+            return Err(
+                "RabbitMQ has no keys, so keyPrefix has no meaning; for results in Redis use \
+                 resultKeyPrefix"
+                    .to_owned(),
+            );
+        }
+        let endpoint = configured(endpoint, extras)?;
         Ok(Rc::new(Self::of(endpoint)))
     }
 
@@ -272,12 +269,11 @@ impl errors::Server for Connection {
 const REPLIES_COME_OVER_THE_BROKER: &str = "replies come over the broker of the task, and this is another RabbitMQ: write rpc:// for replies, or name a Redis";
 
 fn with_settings(endpoint: Endpoint) -> Result<Endpoint, Thrown> {
-    configured(endpoint, &SentinelExtras::default())
-        .map_err(|why| Thrown::celery(format!("{why}.")))
+    configured(endpoint, &Extras::default()).map_err(|why| Thrown::celery(format!("{why}.")))
 }
 
 /// Adds what php.ini says to an endpoint, or returns the reason why that cannot be used.
-fn configured(endpoint: Endpoint, sentinel: &SentinelExtras) -> Result<Endpoint, String> {
+fn configured(endpoint: Endpoint, extras: &Extras) -> Result<Endpoint, String> {
     let ca_file = settings::ca_file();
     let ca_file = ca_file.as_ref().map(Path::new);
     let redis = match endpoint {
@@ -296,12 +292,15 @@ fn configured(endpoint: Endpoint, sentinel: &SentinelExtras) -> Result<Endpoint,
     };
     let steps = settings::priority_steps().map_err(wrong("celery.priority_steps"))?;
     let separator = settings::priority_sep().map_err(wrong("celery.priority_sep"))?;
+    let sentinel = &extras.sentinel;
     let master = sentinel.master.clone().or_else(settings::master_name);
+    let default_prefix = extras.default_prefix.clone();
+    let default_prefix = default_prefix.unwrap_or_else(settings::key_prefix);
     let redis = Arc::unwrap_or_clone(redis)
-        .with_key_prefix(settings::key_prefix())
         .with_default_priorities(steps, separator)
         .with_sentinel_login(sentinel.user.as_deref(), sentinel.password.as_deref())
         .with_master_name(master.as_deref())
+        .and_then(|redis| redis.complete_key_prefix(extras.key_prefix.as_deref(), &default_prefix))
         .map_err(|error| format!("The connection cannot be used: {error}"))?;
     Ok(match ca_file {
         Some(file) => redis.with_default_ca_file(file).into(),

@@ -517,7 +517,7 @@ namespace Celery {
         /**
          * Connects to nothing: the first call does. A setting that is null takes its INI directive, then Celery's default.
          *
-         * @param string|list<string>|null $broker URL: redis, rediss, redis+socket, sentinel, amqp, amqps; a list of the URLs of several Sentinels, or of the nodes of a RabbitMQ
+         * @param string|list<string>|null $broker URL: redis, rediss, redis+socket, sentinel, redis+cluster, rediss+cluster, amqp, amqps; a list of the URLs of several Sentinels, or of the nodes of a Redis Cluster or of a RabbitMQ
          * @param string|list<string>|\PDO|null $backend URL; `'rpc://'` for replies over RabbitMQ; `'disabled'`; a PDO connection for Celery's database backend; null: the broker
          * @param string|null $queue default queue (`task_default_queue`)
          * @param array<string, string|array<string, mixed>|\Closure(string, list<mixed>, array<string, mixed>): (string|array<string, mixed>|null)> $routes glob of task names → queue, options, or a function; the first match counts
@@ -525,7 +525,7 @@ namespace Celery {
          * @param int<1, 2>|null $protocol
          * @param int<0, 255>|null $priority default priority
          * @param array<string, mixed>|(\Closure(): array<string, mixed>)|null $headers added to every message that this client writes, e.g. trace context
-         * @param string|null $keyPrefix `global_keyprefix` of the broker
+         * @param string|null $keyPrefix `global_keyprefix` of the broker; for a Redis Cluster it needs a hash tag, unless the URL has a `prefix`
          * @param string|null $resultKeyPrefix `global_keyprefix` of the result backend
          * @param string|null $masterName name of the master that Sentinels watch, if the URL has no `master_name` (kombu's transport option); null: `celery.master_name`
          * @param string|null $sentinelUser login to the Sentinels themselves, if the URL has no `sentinel_username`
@@ -569,11 +569,11 @@ namespace Celery {
         /**
          * Returns the parts of a server's URL, as a client reads it, without connecting. What the URL does not have is
          * null. `path` is that of a unix socket; `ssl` has the TLS options that the URL sets, named as in PHP's `ssl`
-         * stream context. `sentinels` are the addresses of Sentinels, which stand in place of a host. Of a RabbitMQ,
-         * `scheme` is `amqp` or `amqps`, and only `tls` and `display` are given. `display` is the whole address for
-         * people, with a masked password.
+         * stream context. `sentinels` are the addresses of Sentinels, and `cluster` those of the nodes of a Redis
+         * Cluster, which stand in place of a host. Of a RabbitMQ, `scheme` is `amqp` or `amqps`, and only `tls` and
+         * `display` are given. `display` is the whole address for people, with a masked password.
          *
-         * @return array{tls: bool, host: ?string, port: ?int, path: ?string, username: ?string, password: ?string, database: ?int, ssl: array<string, string|bool>, priority_steps: list<int>|null, sep: ?string, scheme: string, display: string, sentinels: list<string>|null, master_name: ?string}
+         * @return array{tls: bool, host: ?string, port: ?int, path: ?string, username: ?string, password: ?string, database: ?int, ssl: array<string, string|bool>, priority_steps: list<int>|null, sep: ?string, scheme: string, display: string, sentinels: list<string>|null, master_name: ?string, cluster: list<string>|null, prefix: ?string}
          * @throws \CeleryException The URL cannot be used. The message does not repeat it.
          */
         public static function parseUrl(#[\SensitiveParameter] string $url): array {}

@@ -38,9 +38,9 @@ return [
         'default' => [
 
             // The address of the broker, in one of three forms. The first form that is set counts.
-            // 1. A URL: redis://, rediss://, unix:///path, sentinel://, amqp://. The single values below
-            // fill in the parts that the URL does not have. Several Sentinels or RabbitMQs are one text
-            // with semicolons, or an array.
+            // 1. A URL: redis://, rediss://, unix:///path, sentinel://, redis+cluster://, amqp://. The single
+            // values below fill in the parts that the URL does not have. Several Sentinels, nodes of a
+            // Redis Cluster or RabbitMQs are one text with semicolons, or an array.
             'url' => env('CELERY_BROKER_URL'),
             'master_name' => env('CELERY_MASTER_NAME'),
 

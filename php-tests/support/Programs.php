@@ -99,6 +99,50 @@ final class Programs
     }
 
     /**
+     * Starts a Python worker like {@see pythonWorker()}, pointed at the owner of the slot `{celery}:` in the
+     * private cluster.
+     *
+     * @param list<string> $options
+     */
+    public static function pythonWorkerInCluster(array $options): Background
+    {
+        $worker = new Background(
+            [self::python('5.7'), '-m', 'celery', '-A', 'proj', 'worker', '-l', 'info', '-P', 'threads', '-c', '4', ...$options],
+            self::clusterEnvironment(),
+            self::root() . '/php-tests/interop/python'
+        );
+        $worker->waitForText(' ready.', 60);
+
+        return $worker;
+    }
+
+    /**
+     * Starts the example worker on the private cluster.
+     *
+     * @param list<string> $options
+     */
+    public static function playgroundInCluster(array $options): Background
+    {
+        $worker = new Background([self::path('examples/playground'), '-b', getenv('CLUSTER_URL'), '-l', 'info', ...$options]);
+        $worker->waitForText(' ready.', 30);
+
+        return $worker;
+    }
+
+    /**
+     * Returns the variables like {@see pythonEnvironment()}, for the owner of the slot `{celery}:` in the private
+     * cluster.
+     *
+     * @return array<string, string>
+     */
+    public static function clusterEnvironment(): array
+    {
+        $owner = explode(' ', getenv('CLUSTER_PORTS'))[0];
+
+        return ['REDIS_URL' => "redis://127.0.0.1:$owner/0"] + self::pythonEnvironment(0, ['global_keyprefix' => '{celery}:']);
+    }
+
+    /**
      * Returns the variables that the modules in php-tests/interop/python need.
      *
      * @param array<string, mixed> $transportOptions Celery's broker_transport_options

@@ -230,7 +230,7 @@ impl Details {
         };
         let agrees = |scheme: &str| {
             scheme.contains("amqp") == is_rabbitmq
-                && (matches!(scheme, "rediss" | "amqps") || !uses_tls || options)
+                && (matches!(scheme, "rediss" | "rediss+cluster" | "amqps") || !uses_tls || options)
         };
         if let Some(scheme) = scheme.filter(|scheme| !agrees(scheme)) {
             return Err(Thrown::celery(format!(

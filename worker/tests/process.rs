@@ -676,9 +676,9 @@ fn a_server_that_can_never_work_ends_the_start() {
     let mut sentinel = Process::spawn("redis-sentinel", &mut sentinel).unwrap();
     sentinel.wait_for_line(PATIENCE, "Sentinel ID is").unwrap();
     let servers = [
-        (cluster.url(), "Redis Cluster, which is not"),
+        (cluster.url(), "Redis Cluster, which is used by"),
         // A cluster has database 0 only.
-        (cluster.url_of_db(1), "Redis Cluster, which is not"),
+        (cluster.url_of_db(1), "Redis Cluster, which is used by"),
         (
             format!("redis://127.0.0.1:{port}/0"),
             "Redis Sentinel, which holds no queues",

@@ -41,7 +41,7 @@ pub enum ConfigError {
     SeveralBackends,
     /// The scheme is not one that the program can use.
     #[error(
-        "the scheme `{scheme}` is not supported: use redis, rediss, redis+socket or sentinel, or in PHP for RabbitMQ amqp or amqps"
+        "the scheme `{scheme}` is not supported: use redis, rediss, redis+socket, redis+cluster or sentinel, or in PHP for RabbitMQ amqp or amqps"
     )]
     Scheme {
         /// The scheme as given.
@@ -52,6 +52,11 @@ pub enum ConfigError {
         "a URL of Sentinels needs the name of their master: add ?master_name=NAME, or set master_name"
     )]
     NoMasterName,
+    /// The keys of a Redis Cluster have no prefix that puts all of them into one slot.
+    #[error(
+        "a Redis Cluster needs a prefix of all keys that has a hash tag: add ?prefix={{celery}}: to the URL, or set the key prefix"
+    )]
+    NoHashTag,
     /// A part has an impossible value.
     #[error("the {name} cannot be used: {reason}")]
     Value {
@@ -161,14 +166,13 @@ impl ServerError {
     }
 
     /// Returns `true` if the server refused for a reason that passes by itself: a failover, a
-    /// start, a full memory.
+    /// start, a full memory, a slot of a cluster that moves.
     ///
     /// Redis gives these answers before it executes a command, so the command can be repeated.
     pub fn is_transient(&self) -> bool {
         match self.code.as_str() {
-            "LOADING" | "READONLY" | "MASTERDOWN" | "OOM" | "MISCONF" | "NOREPLICAS" | "BUSY" => {
-                true
-            }
+            "LOADING" | "READONLY" | "MASTERDOWN" | "OOM" | "MISCONF" | "NOREPLICAS" | "BUSY"
+            | "MOVED" | "ASK" | "TRYAGAIN" | "CLUSTERDOWN" => true,
             // The answer to a connection beyond `maxclients` has no code of its own.
             "ERR" => self.message.starts_with("max number of clients"),
             _ => false,
@@ -176,12 +180,16 @@ impl ServerError {
     }
 
     /// Returns `true` if another connection may do better: the server is no longer the right one
-    /// (after a failover), or accepts no more clients.
+    /// (after a failover, or because the slot of the keys has moved), or accepts no more clients.
     ///
-    /// A master that a failover has replaced, and that does not know it yet, has no replicas.
+    /// A master that a failover has replaced, and that does not know it yet, has no replicas, or
+    /// sees no other node of its cluster. As a replica it loads the data of the new one. While a
+    /// slot moves (`ASK`, `TRYAGAIN`), its old node is the right one.
     pub fn wants_new_connection(&self) -> bool {
-        matches!(self.code.as_str(), "READONLY" | "MASTERDOWN" | "NOREPLICAS")
-            || (self.code == "ERR" && self.message.starts_with("max number of clients"))
+        matches!(
+            self.code.as_str(),
+            "READONLY" | "LOADING" | "MASTERDOWN" | "NOREPLICAS" | "MOVED" | "CLUSTERDOWN"
+        ) || (self.code == "ERR" && self.message.starts_with("max number of clients"))
     }
 
     /// Returns `true` if only a node of a Redis Cluster gives this answer.
@@ -501,11 +509,22 @@ mod tests {
         for code in ["LOADING", "READONLY", "OOM", "MISCONF"] {
             assert!(ServerError::new(code, "x").is_transient(), "{code}");
         }
-        for code in ["MOVED", "ASK", "CROSSSLOT", "CLUSTERDOWN", "TRYAGAIN"] {
+        for (code, wants_new_connection) in [
+            ("MOVED", true),
+            ("CLUSTERDOWN", true),
+            ("ASK", false),
+            ("TRYAGAIN", false),
+        ] {
             let answer = ServerError::new(code, "x");
-            assert!(answer.is_cluster() && !answer.is_transient(), "{code}");
-            assert!(!answer.wants_new_connection(), "{code}");
+            assert!(answer.is_cluster() && answer.is_transient(), "{code}");
+            assert_eq!(
+                answer.wants_new_connection(),
+                wants_new_connection,
+                "{code}"
+            );
         }
+        let bug = ServerError::new("CROSSSLOT", "x");
+        assert!(bug.is_cluster() && !bug.is_transient() && !bug.wants_new_connection());
         for code in ["WRONGTYPE", "NOPERM", "NOAUTH", "ERR", "NOSCRIPT"] {
             assert!(!ServerError::new(code, "x").is_transient(), "{code}");
         }

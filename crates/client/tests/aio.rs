@@ -16,7 +16,7 @@ use celery_client::aio::{
     Cmd, ConnectOptions, Connection, Failure, Health, Push, Supervised, Value,
 };
 use celery_client::redis::RedisEndpoint;
-use celery_testkit::{Fault, MASTER, Proxy, RedisOptions, Sentinels, ServerName};
+use celery_testkit::{Fault, MASTER, Proxy, RedisCluster, RedisOptions, Sentinels, ServerName};
 
 fn command(words: &[&str]) -> Cmd {
     let mut cmd = Cmd::new();
@@ -309,6 +309,74 @@ async fn a_role_follows_the_master_that_sentinels_name() {
     let connection = connecting.await.unwrap();
     assert_eq!(role_and_port(connection).await, at(replica.port()));
     sentinels.sentinel(0).resume();
+}
+
+#[tokio::test]
+async fn a_role_follows_the_slot_of_its_keys() {
+    let options = RedisOptions::new().password("secret");
+    let mut cluster = RedisCluster::start(&options, "{celery}:", 1).unwrap();
+    let endpoint = Arc::new(RedisEndpoint::from_url(&cluster.url()).unwrap());
+    let health = Arc::new(Health::default());
+    let mut role = Supervised::new(endpoint, ConnectOptions::new("test"), Arc::clone(&health));
+    let at = |node: usize| {
+        (
+            "master".to_owned(),
+            cluster.nodes()[node].port().to_string(),
+        )
+    };
+    let [first, third, replica] = [at(0), at(2), at(3)];
+    assert_eq!(role_and_port(role.connection().await).await, first);
+    role.worked();
+    // The slot moves, and the role finds out by a refusal.
+    cluster.begin_move(0, 2).unwrap();
+    cluster.end_move(0, 2).unwrap();
+    let get = command(&["GET", "{celery}:a"]);
+    let moved = role.connection().await.query(&get).await.unwrap_err();
+    assert!(
+        moved.is_refusal("MOVED") && !moved.is_lasting(),
+        "{moved:?}"
+    );
+    role.failed(&moved);
+    assert_eq!(role_and_port(role.connection().await).await, third);
+    cluster.begin_move(2, 0).unwrap();
+    cluster.end_move(2, 0).unwrap();
+    let moved = role.connection().await.query(&get).await.unwrap_err();
+    role.failed(&moved);
+    role.connection().await.query(&get).await.unwrap();
+    cluster.expect_fault(true).unwrap();
+    cluster.node(0).kill9();
+    let lost = role.connection().await.query(&get).await;
+    role.failed(&lost.unwrap_err());
+    let connecting = tokio::time::timeout(Duration::from_mins(1), role.connection());
+    let connection = connecting.await.unwrap();
+    assert_eq!(role_and_port(connection).await, replica);
+}
+
+#[tokio::test]
+async fn what_the_nodes_of_a_cluster_say_is_in_the_failure() {
+    let options = RedisOptions::new().password("hunter2");
+    let cluster = RedisCluster::start(&options, "{celery}:", 0).unwrap();
+    let right = cluster.url();
+    // Without a hash tag, no node is asked.
+    let untagged = why_denied("redis+cluster://localhost:1?prefix=celery:").await;
+    assert!(untagged.contains("hash tag"), "{untagged}");
+    // The URL of a single server.
+    let single = why_denied(&cluster.nodes()[1].url()).await;
+    assert!(single.contains("redis+cluster://"), "{single}");
+    let mut failures = vec![why_not(&right.replace(":hunter2@", "")).await];
+    cluster
+        .nodes()
+        .iter()
+        .for_each(celery_testkit::Redis::pause);
+    failures.push(why_not(&right).await);
+    cluster
+        .nodes()
+        .iter()
+        .for_each(celery_testkit::Redis::resume);
+    for (failure, said) in failures.iter().zip(["Authentication", "no answer within"]) {
+        assert_eq!(failure.matches(said).count(), 3, "{failure}");
+        assert!(!failure.contains("hunter2"), "{failure}");
+    }
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@
 //! * [`Process`] – any program with its output captured; a test can wait for a line of it.
 //! * [`Redis`] – a Redis server; options add a password, persistence, a memory limit or a primary.
 //! * [`Sentinels`] – three Sentinels that watch a Redis and its replicas.
+//! * [`RedisCluster`] – a Redis Cluster that fails over and moves the slot of the keys on request.
 //! * [`RabbitMq`] – a RabbitMQ node with virtual hosts, alarms and Erlang expressions on request.
 //! * [`MariaDb`] – a MariaDB server with an empty database.
 //! * [`Php`] – PHP with the extension that was built, or without it; [`Fpm`] – PHP-FPM and nginx
@@ -23,6 +24,7 @@
 //!
 //! The crate knows neither Celery nor SQL: the tests decide what to send to the servers.
 
+mod cluster;
 mod error;
 mod fpm;
 mod guard;
@@ -43,6 +45,7 @@ mod wire;
 use std::env;
 use std::path::{Path, PathBuf};
 
+pub use cluster::RedisCluster;
 pub use error::Error;
 pub use fpm::Fpm;
 pub use mariadb::MariaDb;

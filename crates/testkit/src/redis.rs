@@ -27,6 +27,7 @@ pub struct RedisOptions {
     maxmemory: Option<String>,
     replica_of: Option<u16>,
     tls: Option<ServerName>,
+    cluster: bool,
     extra: Vec<String>,
     starter: Vec<String>,
 }
@@ -70,6 +71,14 @@ impl RedisOptions {
     #[must_use]
     pub fn tls(mut self, name: ServerName) -> Self {
         self.tls = Some(name);
+        self
+    }
+
+    /// Makes the server a node of a cluster, which has no other node and no slot yet; see
+    /// [`RedisCluster`](crate::RedisCluster).
+    #[must_use]
+    pub fn cluster(mut self) -> Self {
+        self.cluster = true;
         self
     }
 
@@ -118,6 +127,8 @@ pub struct Redis {
     options: RedisOptions,
     port: u16,
     tls: Option<Tls>,
+    /// The port for other nodes of its cluster.
+    cluster_port: Option<u16>,
     folder: TempDir,
 }
 
@@ -139,22 +150,25 @@ impl Redis {
             .prefix("redis-")
             .tempdir()
             .map_err(Error::io("making a temporary folder"))?;
-        let ((port, tls), process) = on_a_free_port("Address already in use", |port| {
-            let tls = match options.tls {
-                Some(name) => Some(Tls {
-                    port: free_port()?,
-                    certificates: Certificates::generate(folder.path(), name)?,
-                }),
-                None => None,
-            };
-            let process = spawn(&options, port, tls.as_ref(), &folder)?;
-            Ok(((port, tls), process))
-        })?;
+        let ((port, tls, cluster_port), process) =
+            on_a_free_port("Address already in use", |port| {
+                let tls = match options.tls {
+                    Some(name) => Some(Tls {
+                        port: free_port()?,
+                        certificates: Certificates::generate(folder.path(), name)?,
+                    }),
+                    None => None,
+                };
+                let cluster_port = options.cluster.then(free_port).transpose()?;
+                let process = spawn(&options, port, tls.as_ref(), cluster_port, &folder)?;
+                Ok(((port, tls, cluster_port), process))
+            })?;
         Ok(Self {
             process,
             options,
             port,
             tls,
+            cluster_port,
             folder,
         })
     }
@@ -205,6 +219,12 @@ impl Redis {
         self.port
     }
 
+    /// Returns the port for other nodes of its cluster; 0 without [`RedisOptions::cluster`].
+    #[must_use]
+    pub fn cluster_port(&self) -> u16 {
+        self.cluster_port.unwrap_or_default()
+    }
+
     /// Returns the password, if it has one.
     #[must_use]
     pub fn password(&self) -> Option<&str> {
@@ -246,7 +266,8 @@ impl Redis {
     /// Fails like [`Redis::start`].
     pub fn restart(&mut self) -> Result<(), Error> {
         self.process.stop();
-        self.process = spawn(&self.options, self.port, self.tls.as_ref(), &self.folder)?;
+        let (options, tls) = (&self.options, self.tls.as_ref());
+        self.process = spawn(options, self.port, tls, self.cluster_port, &self.folder)?;
         Ok(())
     }
 
@@ -288,6 +309,7 @@ fn spawn(
     options: &RedisOptions,
     port: u16,
     tls: Option<&Tls>,
+    cluster_port: Option<u16>,
     folder: &TempDir,
 ) -> Result<Process, Error> {
     let server = find_program("redis-server", PACKAGE)?;
@@ -316,6 +338,16 @@ fn spawn(
     }
     if let Some(primary) = options.replica_of {
         command.args(["--replicaof", "127.0.0.1", &primary.to_string()]);
+    }
+    if let Some(cluster_port) = cluster_port {
+        command
+            .args([
+                "--cluster-enabled",
+                "yes",
+                "--cluster-config-file",
+                "nodes.conf",
+            ])
+            .args(["--cluster-port", &cluster_port.to_string()]);
     }
     if let Some(tls) = tls {
         let (certificate, key) = tls.certificates.server();

@@ -35,7 +35,7 @@ final class Endpoint implements JsonSerializable
     /** False if the address is a URL, and the extension that reads it is not loaded. */
     private bool $isRead = true;
 
-    /** The URL of a RabbitMQ or of Sentinels, in place of the single values. */
+    /** The URL of a RabbitMQ, of Sentinels or of a cluster, in place of the single values. */
     private ?WholeUrl $whole = null;
 
     /**
@@ -150,8 +150,8 @@ final class Endpoint implements JsonSerializable
         // The URL has them already. The extension refuses others beside them.
         $ssl = $given['ssl'] === [] ? self::sslOptions($name, $config) : [];
         if ($ssl === [] && ! $given['tls'] && filter_var($config['tls'] ?? false, FILTER_VALIDATE_BOOL)) {
-            if ($whole->isRabbitMq) {
-                throw InvalidConfiguration::in($name, '"tls" stands beside a URL amqp://; with TLS, the URL begins with amqps://');
+            if ($whole->tlsScheme !== null) {
+                throw InvalidConfiguration::in($name, "\"tls\" stands beside a URL {$given['scheme']}://; with TLS, the URL begins with {$whole->tlsScheme}://");
             }
             $ssl = ['verify_peer' => true];
         }
@@ -318,7 +318,7 @@ final class Endpoint implements JsonSerializable
      */
     private static function urlAsHost(#[SensitiveParameter] mixed $host): ?string
     {
-        return is_string($host) && preg_match('#^(?:(?:rediss?|tls|tcp)://.*[@/?]|(?:redis\+socket|redis\+unix|socket|unix|sentinel|amqps?|pyamqp)://)#i', $host) === 1 ? $host : null;
+        return is_string($host) && preg_match('#^(?:(?:rediss?|tls|tcp)://.*[@/?]|(?:redis\+socket|redis\+unix|socket|unix|sentinel|rediss?\+cluster|amqps?|pyamqp)://)#i', $host) === 1 ? $host : null;
     }
 
     /**

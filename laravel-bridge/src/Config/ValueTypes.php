@@ -24,7 +24,7 @@ final class ValueTypes
     /** Keys whose text may be a URL, or any text. */
     private const ANY = ['url', 'host', 'password', 'sentinel_password', 'result_backend'];
 
-    /** Returns true for the URLs of several Sentinels. An empty list would mean the default address. */
+    /** Returns true for the URLs of several Sentinels or nodes. An empty list would mean the default address. */
     private static function isListOfText(mixed $value): bool
     {
         return is_array($value) && $value !== [] && array_is_list($value)

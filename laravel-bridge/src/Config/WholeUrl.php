@@ -9,7 +9,7 @@ use SensitiveParameter;
 use SensitiveParameterValue;
 
 /**
- * The URL of a RabbitMQ, or of the Sentinels of a Redis, which the extension gets as a whole.
+ * The URL of a RabbitMQ, of the Sentinels of a Redis, or of a Redis Cluster, which the extension gets as a whole.
  */
 final class WholeUrl
 {
@@ -30,12 +30,14 @@ final class WholeUrl
 
     /**
      * @param  string  $display  the address for people, with the password masked
+     * @param  string|null  $tlsScheme  the scheme that turns TLS on; null if an option does
      */
     private function __construct(
         #[SensitiveParameter]
         string $url,
         public readonly string $display,
         public readonly bool $isRabbitMq,
+        public readonly ?string $tlsScheme,
     ) {
         $this->url = new SensitiveParameterValue($url);
     }
@@ -62,7 +64,7 @@ final class WholeUrl
         if (! $hasSentinels) {
             self::refuseKeysOfSentinels($name, $config);
         }
-        if (! $isRabbitMq && ! $hasSentinels) {
+        if (! $isRabbitMq && ! $hasSentinels && ! isset($parts['cluster'])) {
             return null;
         }
         if ($isRabbitMq) {
@@ -73,7 +75,13 @@ final class WholeUrl
             $parts = ServerUrl::read($name, $url);
         }
 
-        return new self($url, $parts['display'], $isRabbitMq);
+        $tlsScheme = match (true) {
+            $isRabbitMq => 'amqps',
+            $hasSentinels => null,
+            default => 'rediss+cluster',
+        };
+
+        return new self($url, $parts['display'], $isRabbitMq, $tlsScheme);
     }
 
     /**
@@ -99,7 +107,7 @@ final class WholeUrl
     }
 
     /**
-     * Returns a URL of Sentinels with what only the connection's other keys have.
+     * Returns a URL of Sentinels or of a cluster with what only the connection's other keys have.
      *
      * @param  array<string, mixed>  $parts
      * @param  array<string, mixed>  $config
@@ -119,7 +127,7 @@ final class WholeUrl
         }
 
         $query = [];
-        foreach (self::OF_SENTINELS as $key => $parameter) {
+        foreach (isset($parts['sentinels']) ? self::OF_SENTINELS : [] as $key => $parameter) {
             $query[$parameter] = (string) ($config[$key] ?? '');
         }
         $database = ltrim((string) ($config['database'] ?? $config['db'] ?? $config['vhost'] ?? ''), '/');

@@ -23,7 +23,7 @@ final class SecretsTest extends TestCase
 {
     private const FORMS = [
         'redis://%s@127.0.0.1:1/0', 'rediss://%s@h?db=1', 'unix://%s@/r.sock', 'redis+unix://%s@/r.sock', 'socket://%s@/r.sock',
-        'tls://%s@h', 'amqp://%s@h', 'amqps://%s@h/v', 'sentinel://%s@a;sentinel://b?master_name=m', '%s@h', '"redis://%s@h"', 'redis://a/0;redis://%s@h', 'redis://%s@h/a@b', 'redis://%s@h?a=b@c',
+        'tls://%s@h', 'amqp://%s@h', 'amqps://%s@h/v', 'sentinel://%s@a;sentinel://b?master_name=m', 'redis+cluster://%s@a;redis+cluster://b?prefix={m}', '%s@h', '"redis://%s@h"', 'redis://a/0;redis://%s@h', 'redis://%s@h/a@b', 'redis://%s@h?a=b@c',
         'redis://%s@h:port', 'redis://h/0?password=%s', 'redis://h/0?%s@h=1',
     ];
 
@@ -239,7 +239,7 @@ final class SecretsTest extends TestCase
             'redis+unix:///r%20s.sock?virtual_host=2', 'redis+socket://u:p%2Fq@/r.sock?virtual_host=/2', 'unix:///r@s.sock', 'unix:///u:p@/r.sock', 'unix:///p@/r.sock', 'unix://r.sock',
             'unix://h/r.sock', 'unix://u:p?w@/r.sock', 'unix://:p/w@/r.sock', 'unix:///r.sock?ssl_cert_reqs=none', 'unix:///a.sock;unix:///b.sock',
             'amqp://h', 'AMQPS://u:p@h:7/v', 'amqp://u:p/w@h', 'amqp://h?colour=red', 'pyamqp://h//', 'sentinel://a?master_name=m',
-            'sentinel://u:p@a;sentinel://b:1/2?master_name=m', 'sentinel://a;redis://b?master_name=m', 'sentinel://a?colour=red&master_name=m', ' redis://h/3 ', '"redis://h"', "'redis://h'", "redis://h\n", "redis://h\r\n/0",
+            'sentinel://u:p@a;sentinel://b:1/2?master_name=m', 'sentinel://a;redis://b?master_name=m', 'sentinel://a?colour=red&master_name=m', 'redis+cluster://u:p@a;rediss+cluster://b', 'redis+cluster://u:p@a;redis+cluster://b?prefix={m}', 'redis+cluster://a/1', ' redis://h/3 ', '"redis://h"', "'redis://h'", "redis://h\n", "redis://h\r\n/0",
             'redis://a%20b', 'redis://h/%31', 'redis://u:p@h/0?db=x',
         ];
         foreach ($urls as $url) {

@@ -9,7 +9,7 @@ use CeleryBridge\Exceptions\InvalidConfiguration;
 use CeleryBridge\Tests\Support\TestCase;
 
 /**
- * URLs of Sentinels and of a RabbitMQ, which the extension gets as a whole.
+ * URLs of Sentinels, of a Redis Cluster and of a RabbitMQ, which the extension gets as a whole.
  */
 final class WholeUrlTest extends TestCase
 {
@@ -27,6 +27,8 @@ final class WholeUrlTest extends TestCase
         foreach ([
             'sentinel://a;sentinel://b:1/2?master_name=m' => 'sentinel://a:26379;sentinel://b:1/2?master_name=m',
             'sentinel://u:pw@a?master_name=m&sentinel_password=pw2' => 'sentinel://u:********@a:26379/0?master_name=m',
+            'redis+cluster://u:pw@a;redis+cluster://b:1?prefix={shop}:' => 'redis+cluster://u:********@a:6379;redis+cluster://b:1/0?prefix={shop}:',
+            'rediss+cluster://a' => 'rediss+cluster://a:6379/0',
             'amqp://' => 'amqp://guest:********@localhost:5672//',
             'amqps://u:pw@h:7/shop' => 'amqps://u:********@h:7/shop',
             'pyamqp://h' => 'amqp://guest:********@h:5672//',
@@ -35,7 +37,7 @@ final class WholeUrlTest extends TestCase
                 $broker = ConnectionSettings::fromArray('c', $config + self::DEFAULTS)->broker;
                 $this->assertSame([$display, $url], [$broker->display(), $broker->toArguments()['host']]);
                 $this->assertArrayNotHasKey('port', $broker->toArguments());
-                $this->assertSame(! str_starts_with($url, 'sentinel'), $broker->isRabbitMq());
+                $this->assertSame(str_contains($url, 'amqp'), $broker->isRabbitMq());
             }
         }
     }
@@ -88,6 +90,13 @@ final class WholeUrlTest extends TestCase
         $this->assertSame('sentinel://:********@a:26379/2?master_name=own', $shown);
     }
 
+    public function test_the_login_fills_in_what_a_url_of_a_cluster_lacks(): void
+    {
+        $url = ['redis+cluster://a', 'redis+cluster://b?prefix={shop}:'];
+        $filled = ConnectionSettings::fromArray('c', ['url' => $url, 'username' => 'u', 'password' => 'p@/;'] + self::DEFAULTS);
+        $this->assertSame('redis+cluster://u:p%40%2F%3B@a;redis+cluster://b?prefix={shop}:', $filled->broker->toArguments()['host']);
+    }
+
     public function test_tls_to_the_redis_behind_sentinels(): void
     {
         $ssl = static fn (array $config): array => ConnectionSettings::fromArray('c', $config)->broker->toArguments()['ssl_options'];
@@ -121,6 +130,10 @@ final class WholeUrlTest extends TestCase
             [['url' => 'amqp://h', 'password' => 'hunterhush'], '"password" stands beside the URL of a RabbitMQ'],
             [['url' => 'amqp://h', 'database' => 3], '"database" is a number of Redis'],
             [['url' => 'amqp://h', 'tls' => true], 'begins with amqps://'],
+            [['url' => 'redis+cluster://h', 'tls' => true], 'begins with rediss+cluster://'],
+            [['url' => 'redis+cluster://h', 'database' => 3], 'a Redis Cluster has database 0 only'],
+            [['url' => 'redis+cluster://h', 'master_name' => 'm'], '"master_name" belongs to a URL sentinel://'],
+            [['url' => ['redis+cluster://h', 'h']], 'each of them needs its scheme'],
             [['url' => 'redis://h', 'result_backend' => 'rpc://'], 'means replies over RabbitMQ'],
             [['url' => 'sentinel://a;b'], 'each of them needs its scheme'],
             [['url' => ['redis://a', 'redis://b']], 'a list of brokers is not supported'],

@@ -12,6 +12,8 @@ app.conf.broker_connection_retry_on_startup = True
 app.conf.accept_content = ["json", "msgpack", "yaml"]
 # The options that a test sets for all programs alike, such as priority_steps and sep.
 app.conf.broker_transport_options = json.loads(os.environ.get("TRANSPORT_OPTIONS", "{}"))
+if prefix := app.conf.broker_transport_options.get("global_keyprefix"):
+    app.conf.result_backend_transport_options = {"global_keyprefix": prefix}
 
 
 @app.task(name="proj.add")

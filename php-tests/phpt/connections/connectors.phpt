@@ -84,7 +84,7 @@ Celery\InvalidConfiguration: The result backend cannot be used: rpc:// means rep
 CeleryException: celery.reply_queue is "many"; it must be "process" or "task".
 Celery\InvalidConfiguration: The broker cannot be used: RabbitMQ has no keys, so keyPrefix has no meaning; for results in Redis use resultKeyPrefix.
 Celery\InvalidConfiguration: replicas is a setting for Redis. %s
-Celery\InvalidConfiguration: A list of URLs is one of Sentinels, or of RabbitMQs of one cluster. Name one server.
+Celery\InvalidConfiguration: A list of URLs is one of Sentinels, of nodes of a Redis Cluster, or of RabbitMQs of one cluster. Name one server.
 Celery\InvalidConfiguration: The broker cannot be used: %s whole URLs with a semicolon between them, as in amqp://a;amqp://b%s
 several servers are tried in turn:
 CeleryConnectionException: Cannot reach the broker amqp://u:********@127.0.0.1:%d/shop;amqp://u:********@localhost:%d/shop: 127.0.0.1:%d: %srefused%s; localhost:%d: %s The task was not queued. Check that RabbitMQ runs there, and the host and the port.

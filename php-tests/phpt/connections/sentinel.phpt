@@ -70,4 +70,4 @@ no login: CeleryConnectionException: Cannot reach the broker sentinel://127.0.0.
 no Sentinel: CeleryConnectionException: Cannot reach the broker sentinel://127.0.0.1:SILENT/0?master_name=tasks: no Sentinel knows where the master `tasks` is: 127.0.0.1:SILENT: Connection refused (os error 111). The task was not queued. Check that Redis runs there, and the host and the port.
 no scheme: Celery\InvalidConfiguration: The broker cannot be used: the list of Sentinels cannot be used: each of them needs its scheme, as in sentinel://a:26379;sentinel://b:26379.
 no Sentinels: Celery\InvalidConfiguration: $masterName, $sentinelUser and $sentinelPassword need a URL sentinel://…
-two kinds: Celery\InvalidConfiguration: A list of URLs is one of Sentinels, or of RabbitMQs of one cluster. Name one server.
+two kinds: Celery\InvalidConfiguration: A list of URLs is one of Sentinels, of nodes of a Redis Cluster, or of RabbitMQs of one cluster. Name one server.

@@ -45,6 +45,14 @@ const SENTINEL_PASSWORD: usize = 22;
 const TLS: usize = 23;
 const NAME: usize = 24;
 
+/// The schemes of the URLs of a list.
+const LISTS: [&[&str]; 4] = [
+    &["sentinel"],
+    &["redis+cluster"],
+    &["rediss+cluster"],
+    &["amqp", "amqps", "pyamqp"],
+];
+
 /// Returns the parameters that the constructor shares with `with()`.
 fn common(routes: Param) -> Vec<Param> {
     let duration = |name| optional(name, "null").typed(DURATION.nullable());
@@ -120,11 +128,13 @@ pub(super) fn read(call: &Call<'_>) -> Result<Draft, Thrown> {
     };
     let broker = Extras {
         key_prefix: text(call, KEY_PREFIX)?,
+        default_prefix: None,
         tls,
         sentinel,
     };
     let backend = Extras {
-        key_prefix: text(call, RESULT_KEY_PREFIX)?.or_else(|| broker.key_prefix.clone()),
+        key_prefix: text(call, RESULT_KEY_PREFIX)?,
+        default_prefix: broker.key_prefix.clone(),
         tls: broker.tls.clone(),
         sentinel: broker.sentinel.clone(),
     };
@@ -252,8 +262,8 @@ fn backend(call: &Call<'_>, broker: &Connection, extras: &Extras) -> Result<Back
     Ok(backend.map_or(Backend::Broker, Backend::Other))
 }
 
-/// Returns the URL of an argument, which may be a list: one URL, or those of several Sentinels,
-/// or of the nodes of a RabbitMQ.
+/// Returns the URL of an argument, which may be a list: one URL, or those of several Sentinels, or of
+/// the nodes of a Redis Cluster or of a RabbitMQ.
 fn url(call: &Call<'_>, index: usize, server: &Zval) -> Result<String, Thrown> {
     let list = value::elements(server).unwrap_or(std::slice::from_ref(server));
     let urls = list.iter().map(|url| value::bytes(url.dereference()));
@@ -270,11 +280,10 @@ fn url(call: &Call<'_>, index: usize, server: &Zval) -> Result<String, Thrown> {
     };
     match urls.as_slice() {
         [only] => Ok((*only).to_owned()),
-        [_, ..] if all_of(&["sentinel"]) || all_of(&["amqp", "amqps", "pyamqp"]) => {
-            Ok(urls.join(";"))
-        }
+        [_, ..] if LISTS.iter().any(|schemes| all_of(schemes)) => Ok(urls.join(";")),
         [_, ..] => Err(unusable(
-            "A list of URLs is one of Sentinels, or of RabbitMQs of one cluster. Name one server.",
+            "A list of URLs is one of Sentinels, of nodes of a Redis Cluster, or of RabbitMQs of one cluster. Name one \
+             server.",
         )),
         [] => Err(call.refuse(index, "must be a URL or a list of URLs")),
     }

@@ -41,6 +41,8 @@ pub(super) fn parse(call: &mut Call<'_>) -> Result<(), Thrown> {
         ),
         None => (None, None),
     };
+    let nodes = url.cluster.as_deref();
+    let nodes = nodes.map(|cluster| cluster.nodes().iter().map(ToString::to_string));
     let texts =
         |texts: Vec<String>| value::list(texts.iter().map(|it| value::string(it.as_bytes())));
     let text = |text: Option<String>| text.map(|text| value::string(text.as_bytes()));
@@ -79,6 +81,8 @@ pub(super) fn parse(call: &mut Call<'_>) -> Result<(), Thrown> {
             sentinels.map(|it| texts(it.collect())).transpose()?,
         ),
         ("master_name", text(master)),
+        ("cluster", nodes.map(|it| texts(it.collect())).transpose()?),
+        ("prefix", text(url.key_prefix)),
     ];
     let entries = parts.into_iter().map(|(name, part)| {
         (

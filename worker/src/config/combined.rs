@@ -56,15 +56,15 @@ impl Config {
     }
 
     /// Gives the broker its prefix, and kombu's transport options `priority_steps`, `sep` and
-    /// `master_name`, which the URL may have named.
+    /// `master_name`. The URL may have named each of them.
     fn complete_broker(&mut self) -> Result<(), ConfigError> {
         let Some(redis) = self.redis() else {
             return Ok(());
         };
-        let prefix = self.key_prefix.clone().unwrap_or_default();
         let mut broker = self
             .found_by_name(redis, &SETTINGS.broker)?
-            .with_key_prefix(prefix);
+            .complete_key_prefix(self.key_prefix.as_deref(), "")
+            .map_err(|cause| ConfigError::new(&SETTINGS.key_prefix, cause))?;
         if let Some(steps) = self.priority_steps.take() {
             broker = broker
                 .with_priority_steps(steps)
@@ -75,7 +75,8 @@ impl Config {
                 .with_separator(separator)
                 .map_err(|error| ConfigError::new(&SETTINGS.sep, error))?;
         }
-        self.key_prefix = self.key_prefix.take().filter(|prefix| !prefix.is_empty());
+        let prefix = Some(broker.key_prefix()).filter(|prefix| !prefix.is_empty());
+        self.key_prefix = prefix.map(str::to_owned);
         self.priority_steps = broker.priority_steps().cloned();
         self.sep = broker.separator().cloned();
         self.broker = broker.into();
@@ -99,15 +100,19 @@ impl Config {
         let given = self.result_key_prefix.take();
         let broker = self.redis();
         let of_broker = broker.map_or("", |broker| broker.key_prefix());
-        let prefix = given.unwrap_or_else(|| of_broker.to_owned());
         let server = match (&self.result_backend, broker) {
             (Results::Disabled, _) | (Results::Broker, None) => return Ok(()),
-            (Results::Broker, Some(broker)) => Arc::clone(broker),
+            // Beside the keys of the broker, those of results may have another prefix.
+            (Results::Broker, Some(broker)) => {
+                let prefix = given.as_deref().unwrap_or(of_broker);
+                Arc::new(RedisEndpoint::clone(broker).with_key_prefix(prefix))
+            }
             (Results::Server(server), _) => Arc::clone(server),
         };
         let server = self
             .found_by_name(&server, &SETTINGS.result_backend)?
-            .with_key_prefix(prefix);
+            .complete_key_prefix(given.as_deref(), of_broker)
+            .map_err(|cause| ConfigError::new(&SETTINGS.result_key_prefix, cause))?;
         let is_other_prefix = server.key_prefix() != of_broker;
         let is_broker =
             broker.is_some_and(|broker| server.identity() == broker.identity()) && !is_other_prefix;

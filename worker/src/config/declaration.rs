@@ -47,7 +47,9 @@ declare_settings! {
         variable: "CELERY_BROKER_URL",
         value: "URL",
         help: "The broker",
-        more: "Schemes: `redis://`, `rediss://`, `redis+socket://`; `amqp://` and `amqps://` for \
+        more: "Schemes: `redis://`, `rediss://`, `redis+socket://`; `sentinel://` for \
+               [Sentinels](redis.md#sentinel); `redis+cluster://` and `rediss+cluster://` for a \
+               [cluster](redis.md#cluster); `amqp://` and `amqps://` for \
                [RabbitMQ](../guides/rabbitmq.md)",
         celery: "broker_url",
         builder: |url: impl Into<String>| url.into(),
@@ -62,7 +64,7 @@ declare_settings! {
         value: "PREFIX",
         help: "Prefix of every key: Celery's `global_keyprefix`",
         default: "none",
-        more: "In PHP `celery.key_prefix`",
+        more: "In PHP `celery.key_prefix`. A [cluster](redis.md#cluster) needs one with a hash tag",
         celery: "broker_transport_options.global_keyprefix",
         builder: |prefix: impl Into<String>| prefix.into(),
         example: "\"shop:\"",

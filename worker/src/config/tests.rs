@@ -47,6 +47,21 @@ fn wrong_settings_are_named() {
     };
     for (toml, part) in [
         ("broker = 'http://u:secret@h'", "CELERY_BROKER_URL"),
+        ("broker = 'redis+cluster://u:secret@h'", "hash tag"),
+        (
+            "broker = 'redis+cluster://h'\nkey_prefix = 'shop:'",
+            "--key-prefix",
+        ),
+        (
+            "broker = 'redis+cluster://h?prefix={a}'\nkey_prefix = '{b}'",
+            "contradict",
+        ),
+        (
+            "broker = 'redis+cluster://h?prefix={a}'\nresult_key_prefix = 'r:'",
+            "--result-key-prefix",
+        ),
+        ("result_backend = 'redis+cluster://u:secret@h'", "hash tag"),
+        ("broker = 'redis+cluster://h/1?prefix={a}'", "database 0"),
         (
             "result_backend = 'mongo://u:secret@h'",
             "CELERY_RESULT_BACKEND",
@@ -129,6 +144,35 @@ fn the_printed_settings_hide_passwords_and_can_be_read() {
     assert!(!printed.contains("secret"), "{printed}");
     let again = Config::new(Settings::from_toml(&printed).unwrap()).unwrap();
     assert_eq!(again.to_string(), printed);
+}
+
+#[test]
+fn the_url_of_a_cluster_may_name_the_prefix() {
+    let config = |toml: &str| Config::new(Settings::from_toml(toml).unwrap()).unwrap();
+    let by_url = config("broker = 'redis+cluster://a;redis+cluster://b?prefix={shop}:'");
+    let by_setting =
+        config("broker = 'redis+cluster://a;redis+cluster://b'\nkey_prefix = '{shop}:'");
+    for config in [&by_url, &by_setting] {
+        assert_eq!(config.key_prefix.as_deref(), Some("{shop}:"));
+        assert_eq!(config.redis().unwrap().key_prefix(), "{shop}:");
+        assert_eq!(config.result_backend, Results::Broker);
+        let again = Config::new(Settings::from_toml(&config.to_string()).unwrap()).unwrap();
+        assert_eq!(again.to_string(), config.to_string());
+    }
+    let elsewhere = "broker = 'redis+cluster://a?prefix={shop}:'\nresult_backend = ";
+    for (backend, prefix) in [
+        ("'redis+cluster://b'", "{shop}:"),
+        ("'redis+cluster://b?prefix={r}:'", "{r}:"),
+        ("'redis://b'\nresult_key_prefix = 'r:'", "r:"),
+        // Another slot of the broker's cluster.
+        ("'redis+cluster://a?prefix={r}:'", "{r}:"),
+    ] {
+        let Results::Server(server) = config(&format!("{elsewhere}{backend}")).result_backend
+        else {
+            panic!("{backend}");
+        };
+        assert_eq!(server.key_prefix(), prefix, "{backend}");
+    }
 }
 
 #[test]

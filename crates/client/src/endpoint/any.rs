@@ -104,6 +104,10 @@ mod tests {
                 "sentinel://:p@a;sentinel://b:1/2?master_name=m",
                 "sentinel://:********@a:26379;sentinel://b:1/2?master_name=m",
             ),
+            (
+                "rediss+cluster://:p@a;rediss+cluster://b:1/0?prefix={s}:",
+                "rediss+cluster://:********@a:6379;rediss+cluster://b:1/0?prefix={s}:",
+            ),
         ] {
             let Endpoint::Redis(redis) = Endpoint::from_url(url).unwrap() else {
                 panic!("{url} is not that of a Redis");

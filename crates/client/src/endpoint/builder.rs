@@ -111,7 +111,7 @@ impl EndpointBuilder {
         Ok(self)
     }
 
-    /// Sets the prefix of every key.
+    /// Sets the prefix of every key. The URL of a Redis Cluster may have it instead.
     #[must_use]
     pub fn key_prefix(mut self, prefix: impl Into<String>) -> Self {
         self.key_prefix = prefix.into();
@@ -232,7 +232,13 @@ impl EndpointBuilder {
         if let Some(separator) = self.separator {
             endpoint = endpoint.with_separator(separator)?;
         }
-        Ok(endpoint.with_key_prefix(self.key_prefix).into())
+        // Without a prefix, the caller may still complete it by a default.
+        let prefix = Some(self.key_prefix).filter(|prefix| !prefix.is_empty());
+        let endpoint = match prefix {
+            Some(prefix) => endpoint.complete_key_prefix(Some(&prefix), "")?,
+            None => endpoint,
+        };
+        Ok(endpoint.into())
     }
 }
 
@@ -296,6 +302,12 @@ mod tests {
         assert!(options("redis://h?priority_steps=0,9", "0,3", ":").is_err());
         assert!(options("redis://h?sep=-", "0,9", ":").is_err());
         assert!(build("rediss://h").tls().build().is_ok());
+        let cluster = "redis+cluster://u:p@h:7000;redis+cluster://i?prefix={a}:";
+        assert!(build(cluster).port(1).login("u").vhost("0").build().is_ok());
+        assert!(build(cluster).vhost("1").build().is_err());
+        assert!(build(cluster).tls().build().is_err());
+        assert!(build(cluster).key_prefix("{b}:").build().is_err());
+        assert_eq!(redis(build(cluster)).key_prefix(), "{a}:");
         let sentinels = redis(build("sentinel://h?sentinel_ssl=1").tls());
         assert!(sentinels.tls().is_some());
     }

@@ -1,6 +1,8 @@
-//! The endpoint of a Redis as a checked value. The module `url` reads it from a URL, and `sentinel`
-//! from a URL of Sentinels.
+//! The endpoint of a Redis as a checked value. The module `url` reads it from a URL; `sentinel` and
+//! `clustered` have what only a URL of Sentinels or of a cluster has.
 
+mod clustered;
+mod list;
 mod sentinel;
 pub(crate) mod url;
 
@@ -13,18 +15,30 @@ use celery_protocol::redis_keys::Keys;
 #[cfg(feature = "blocking")]
 use crate::blocking::stream::Server;
 use crate::endpoint::address::Address;
-use crate::endpoint::parts::{check, encode, identity, masked_login};
+use crate::endpoint::parts::{encode, identity, masked_login};
 use crate::endpoint::tls_options::TlsOptions;
 use crate::error::ConfigError;
 #[cfg(feature = "blocking")]
 use crate::error::{ClientError, ServerError};
+use crate::redis::cluster::{self, Cluster};
 #[cfg(feature = "blocking")]
 use crate::redis::mode::CLUSTER;
-use crate::redis::sentinel::{Place, Sentinels};
+use crate::redis::sentinel::Sentinels;
 use crate::secret::Secret;
 
 /// The port of Redis if none is given.
 pub const DEFAULT_PORT: u16 = 6379;
+
+/// Where a Redis is found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// At this address.
+    Fixed(Address),
+    /// Where Sentinels say.
+    Watched(Box<Sentinels>),
+    /// On the node of a cluster that owns the slot of the keys.
+    Slot(Box<Cluster>),
+}
 
 /// The address of a Redis, the login to one of its databases, and the form of its keys.
 ///
@@ -50,74 +64,21 @@ pub struct RedisEndpoint {
 }
 
 impl RedisEndpoint {
-    /// Returns the address to connect to: that of the server, or of its first Sentinel.
+    /// Returns the address to connect to: that of the server, of its first Sentinel, or of the first
+    /// node of its cluster.
     pub fn address(&self) -> &Address {
         match &self.place {
             Place::Fixed(address) => address,
             Place::Watched(sentinels) => &sentinels.nodes[0],
+            Place::Slot(cluster) => &cluster.nodes()[0],
         }
     }
 
-    /// Returns the Sentinels that say where the server is, if it is found by them.
-    pub fn sentinels(&self) -> Option<&Sentinels> {
-        match &self.place {
-            Place::Fixed(_) => None,
-            Place::Watched(sentinels) => Some(sentinels),
-        }
-    }
-
-    /// Sets the name of the group that the Sentinels watch (kombu's `master_name`), if the URL has
-    /// none. A server with a fixed address needs no name.
-    ///
-    /// # Errors
-    /// [`ConfigError::NoMasterName`] if there are Sentinels and neither gives a name.
-    /// [`ConfigError::Value`] if the name cannot be used.
-    pub fn with_master_name(mut self, name: Option<&str>) -> Result<Self, ConfigError> {
-        let Place::Watched(sentinels) = &mut self.place else {
-            return Ok(self);
-        };
-        if sentinels.master.is_none() {
-            sentinels.master = name.filter(|name| !name.is_empty()).map(str::to_owned);
-        }
-        let name = sentinels
-            .master
-            .as_deref()
-            .ok_or(ConfigError::NoMasterName)?;
-        check("master_name", name)?;
-        Ok(self)
-    }
-
-    /// Sets the login to the Sentinels themselves, if there are any and the URL has none.
-    #[must_use]
-    pub fn with_sentinel_login(mut self, user: Option<&str>, password: Option<&str>) -> Self {
-        if let Place::Watched(sentinels) = &mut self.place
-            && sentinels.username.is_none()
-            && sentinels.password.is_none()
-        {
-            let given = |text: &&str| !text.is_empty();
-            sentinels.username = user.filter(given).map(str::to_owned);
-            sentinels.password = password.filter(given).map(Secret::new);
-        }
-        self
-    }
-
-    /// Returns the endpoint of one of these Sentinels itself.
-    #[cfg(any(feature = "blocking", feature = "aio"))]
-    pub(crate) fn of_sentinel(sentinels: &Sentinels, place: usize) -> Self {
-        Self {
-            place: Place::Fixed(sentinels.nodes[place].clone()),
-            tls: sentinels.tls.clone(),
-            username: sentinels.username.clone(),
-            password: sentinels.password.clone(),
-            database: 0,
-            key_prefix: String::new(),
-            priority_steps: None,
-            separator: None,
-        }
-    }
-
-    /// Returns the endpoint of the server at this address, which Sentinels have named.
-    #[cfg(any(feature = "blocking", feature = "aio"))]
+    /// Returns the endpoint of the server at this address, which Sentinels or a cluster have named.
+    #[cfg_attr(
+        not(any(feature = "blocking", feature = "aio")),
+        allow(dead_code, reason = "only the drivers ask where a server is")
+    )]
     pub(crate) fn at(&self, address: Address) -> Self {
         Self {
             place: Place::Fixed(address),
@@ -152,7 +113,7 @@ impl RedisEndpoint {
         &self.key_prefix
     }
 
-    /// Sets the prefix of the keys.
+    /// Sets the prefix of the keys, whatever the URL says.
     #[must_use]
     pub fn with_key_prefix(mut self, prefix: impl Into<String>) -> Self {
         self.key_prefix = prefix.into();
@@ -246,6 +207,11 @@ impl RedisEndpoint {
                 sentinels.list_sorted(),
                 sentinels.master.clone().unwrap_or_default(),
             ),
+            Place::Slot(cluster) => (
+                cluster.list_sorted(),
+                self.slot()
+                    .map_or_else(|_| String::new(), |slot| slot.to_string()),
+            ),
         };
         let database = self.database.to_string();
         let user = self.username.as_deref().unwrap_or_default();
@@ -266,21 +232,31 @@ impl RedisEndpoint {
                 format!("{scheme}://{credentials}{path}?virtual_host={database}")
             }
             Place::Watched(sentinels) => {
-                let servers = sentinels.nodes.iter().map(Address::to_string);
-                let servers = servers.collect::<Vec<_>>().join(&format!(";{scheme}://"));
+                let servers = self.list_with_schemes(&sentinels.nodes);
                 let name = sentinels.master.as_deref().map(encode);
                 let name = name.map(|name| format!("?master_name={name}"));
                 let name = name.unwrap_or_default();
                 format!("{scheme}://{credentials}{servers}/{database}{name}")
             }
+            Place::Slot(cluster) => {
+                let servers = self.list_with_schemes(cluster.nodes());
+                let prefix = cluster::prefix_parameter(&self.key_prefix);
+                format!("{scheme}://{credentials}{servers}/{database}{prefix}")
+            }
         }
+    }
+
+    /// Returns the addresses of a list, each but the first with the scheme.
+    fn list_with_schemes(&self, nodes: &[Address]) -> String {
+        let nodes = nodes.iter().map(Address::to_string).collect::<Vec<_>>();
+        nodes.join(&format!(";{}://", self.scheme()))
     }
 
     /// Returns the error for a refusal by this server. If it concerns credentials, the error names
     /// the endpoint.
     #[cfg(feature = "blocking")]
     pub(crate) fn refused(&self, answer: ServerError) -> ClientError {
-        if answer.is_cluster() {
+        if answer.is_cluster() && !matches!(self.place, Place::Slot(_)) {
             return self.unsupported(CLUSTER);
         }
         if answer.is_auth() {
@@ -305,6 +281,8 @@ impl RedisEndpoint {
     fn scheme(&self) -> &'static str {
         match (&self.place, &self.tls) {
             (Place::Watched(_), _) => "sentinel",
+            (Place::Slot(_), Some(_)) => cluster::TLS_SCHEME,
+            (Place::Slot(_), None) => cluster::SCHEME,
             (Place::Fixed(Address::Unix(_)), _) => "redis+socket",
             (_, Some(_)) => "rediss",
             (_, None) => "redis",
@@ -318,6 +296,11 @@ impl Server for RedisEndpoint {
         match &self.place {
             Place::Fixed(address) => address.to_string(),
             Place::Watched(sentinels) => sentinels.to_string(),
+            // Each slot may be on another node.
+            Place::Slot(cluster) => match self.slot() {
+                Ok(slot) => format!("slot {slot} of {cluster}"),
+                Err(_) => cluster.to_string(),
+            },
         }
     }
 

@@ -7,15 +7,26 @@
 //!   `scripts/`.
 //! * [`dead_letters`]: reading dead letters and putting them back.
 //! * [`mode`]: what a server says of itself: kinds of Redis that cannot be used, and its role.
-//! * `sentinel`: finding the master of a group of servers.
+//! * `inquiry`: finding a Redis that has no fixed address: the master of a group of servers
+//!   (`sentinel`), or the node that owns the slot of the keys (`cluster`).
 //! * `blocking` (feature `blocking`): the client of the PHP extension, without a runtime and with
 //!   one deadline for each call.
 //! * `aio` (feature `aio`): the connections of the worker, on tokio.
 //!
 //! Commands are packed by redis-rs.
 
+#[cfg_attr(
+    not(any(feature = "blocking", feature = "aio")),
+    allow(dead_code, reason = "only the drivers ask nodes")
+)]
+mod cluster;
 pub mod dead_letters;
 mod endpoint;
+#[cfg_attr(
+    not(any(feature = "blocking", feature = "aio")),
+    allow(dead_code, reason = "only the drivers ask where a server is")
+)]
+mod inquiry;
 pub mod mode;
 pub mod script;
 #[cfg_attr(
@@ -29,10 +40,11 @@ pub mod aio;
 #[cfg(feature = "blocking")]
 pub mod blocking;
 
+pub use cluster::{Cluster, slot};
+pub(crate) use endpoint::Place;
 pub(crate) use endpoint::database;
 pub use endpoint::url::RedisUrl;
 pub(crate) use endpoint::url::SCHEMES as REDIS_SCHEMES;
 pub use endpoint::{DEFAULT_PORT, RedisEndpoint};
 pub use script::{CHORDS, DELETE_UNCHANGED, PUBLISH_ONCE, PUBLISH_ONCE_GUARD, Script, sha1};
-pub(crate) use sentinel::Place;
 pub use sentinel::Sentinels;

@@ -1,6 +1,7 @@
 //! What a server says of itself: its kind and its role.
 //!
-//! Neither a node of a Redis Cluster nor a Sentinel can hold the key layout of kombu.
+//! A Sentinel cannot hold the key layout of kombu, and a node of a Redis Cluster only if all keys are
+//! in one slot.
 //!
 //! The drivers send `HELLO` once on each connection. Redis allows it to every user, whatever the
 //! user's permissions. A server that does not know the command counts as usable.
@@ -11,16 +12,17 @@ use redis::Value;
 ///
 /// A cluster spreads its keys over several nodes, but the project's scripts and kombu's
 /// transactions need all keys of a call on one node.
-pub const CLUSTER: &str =
-    "a node of a Redis Cluster, which is not supported: use a Redis without cluster mode";
+pub const CLUSTER: &str = "a node of a Redis Cluster, which is used by a URL of its own: \
+                           redis+cluster://host:port?prefix={celery}:";
 /// Describes a Sentinel in an error message.
 pub const SENTINEL: &str =
     "a Redis Sentinel, which holds no queues: use sentinel://host:port?master_name=NAME";
 
-/// Returns a description of the server if its answer to `HELLO` shows that it cannot be used.
-pub fn unsupported(hello: &Value) -> Option<&'static str> {
+/// Returns a description of the server if its answer to `HELLO` shows that it cannot be used. A node
+/// of a cluster can be used if the cluster has named it.
+pub fn unsupported(hello: &Value, is_named_by_cluster: bool) -> Option<&'static str> {
     match part(hello, "mode")? {
-        "cluster" => Some(CLUSTER),
+        "cluster" if !is_named_by_cluster => Some(CLUSTER),
         "sentinel" => Some(SENTINEL),
         _ => None,
     }
@@ -83,12 +85,14 @@ mod tests {
         ] {
             for hello in answer(mode) {
                 assert_eq!(role(&hello), Some("master"));
-                assert_eq!(unsupported(&hello), expected, "{hello:?}");
+                assert_eq!(unsupported(&hello, false), expected, "{hello:?}");
+                let in_cluster = expected.filter(|_| mode != "cluster");
+                assert_eq!(unsupported(&hello, true), in_cluster, "{hello:?}");
             }
         }
         let odd = Value::Array(vec![Value::Int(1)]);
         for hello in [Value::Nil, Value::SimpleString("PONG".into()), odd] {
-            assert_eq!(unsupported(&hello), None, "{hello:?}");
+            assert_eq!(unsupported(&hello, false), None, "{hello:?}");
             assert_eq!(role(&hello), None, "{hello:?}");
         }
     }

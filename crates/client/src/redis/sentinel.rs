@@ -4,11 +4,10 @@
 //! the master is away, and tells clients where the master is. So each connection begins with a
 //! question to a Sentinel, and the server that it names must say that it is the master.
 //!
-//! This module decides whom to ask, what to ask, and what an answer means. Both drivers ask.
+//! This module knows what to ask and what an answer means; `place` decides whom to ask.
 
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use redis::{Cmd, Value};
 
@@ -18,9 +17,6 @@ use crate::secret::Secret;
 
 /// The port of a Sentinel if none is given.
 pub(crate) const DEFAULT_PORT: u16 = 26379;
-
-/// The longest time for one Sentinel to answer. A Sentinel that is away leaves time for the others.
-const ANSWER: Duration = Duration::from_millis(500);
 
 /// The Sentinels that watch a master, and the login to them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -81,15 +77,11 @@ impl Sentinels {
         (0..count).map(move |index| (first % count + index) % count)
     }
 
-    /// Returns the time for the next Sentinel to answer, if `left` have not been asked yet.
-    pub(crate) fn share(remaining: Duration, left: usize) -> Duration {
-        let left = u32::try_from(left.max(1)).unwrap_or(u32::MAX);
-        ANSWER.min(remaining / left)
-    }
-
     /// Notes that this Sentinel has named the master, so that it is asked first.
-    pub(crate) fn answered(&self, place: usize) {
-        self.first.0.store(place, Ordering::Relaxed);
+    pub(crate) fn answered(&self, node: &Address) {
+        if let Some(place) = self.nodes.iter().position(|other| other == node) {
+            self.first.0.store(place, Ordering::Relaxed);
+        }
     }
 
     /// Notes that the server that the last answer named is not the master, so that another Sentinel
@@ -129,46 +121,6 @@ impl fmt::Display for Sentinels {
     }
 }
 
-/// Where a Redis is found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// At this address.
-    Fixed(Address),
-    /// Where Sentinels say.
-    Watched(Box<Sentinels>),
-}
-
-/// What all Sentinels had to say when none of them named the master.
-#[derive(Default)]
-pub(crate) struct Answers(Vec<String>);
-
-impl Answers {
-    /// Adds the reason why a Sentinel did not name the master.
-    pub(crate) fn add(&mut self, node: &Address, reason: impl fmt::Display) {
-        self.0.push(format!("{node}: {reason}"));
-    }
-
-    /// Returns the reason why the master was not found.
-    pub(crate) fn reason(&self, master: &str) -> String {
-        let said = self.0.join("; ");
-        let said = said.trim_end_matches('.');
-        format!("no Sentinel knows where the master `{master}` is: {said}")
-    }
-}
-
-/// The reason of a Sentinel that watches no group of this name.
-pub(crate) const UNKNOWN: &str = "it watches no master of this name";
-
-/// Returns the reason why a server that a Sentinel named is not used.
-pub(crate) fn not_the_master(address: &Address, role: Option<&str>) -> String {
-    match role {
-        Some(role) => format!(
-            "the Sentinels name {address} as the master, and it is a {role}: a failover is under way"
-        ),
-        None => format!("{address} does not say whether it is the master: use Redis 6 or newer"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -194,19 +146,11 @@ mod tests {
         let sentinels = sentinels(3);
         let turn = || sentinels.in_turn().collect::<Vec<_>>();
         assert_eq!(turn(), [0, 1, 2]);
-        sentinels.answered(1);
+        sentinels.answered(&sentinels.nodes[1]);
         assert_eq!(turn(), [1, 2, 0]);
         sentinels.misled();
         assert_eq!(turn(), [2, 0, 1]);
         assert_eq!(sentinels.clone(), self::sentinels(3));
-    }
-
-    #[test]
-    fn each_one_leaves_time_for_the_others() {
-        let second = Duration::from_secs(1);
-        assert_eq!(Sentinels::share(second, 4), second / 4);
-        assert_eq!(Sentinels::share(second, 1), ANSWER);
-        assert_eq!(Sentinels::share(second, 0), ANSWER);
     }
 
     #[test]

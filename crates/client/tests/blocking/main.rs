@@ -10,6 +10,7 @@ mod announce;
 mod batch;
 mod chords;
 mod circuit;
+mod cluster;
 mod connect;
 mod control;
 mod dead_letters;

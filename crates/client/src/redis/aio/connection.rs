@@ -51,7 +51,7 @@ pub enum Failure {
     #[error("{0}")]
     Connect(String),
     /// The server is reachable but rejects us: it wants other credentials, has no such database, or
-    /// is a node of a Redis Cluster. Nothing was executed.
+    /// is a node of a Redis Cluster behind a URL of a single server. Nothing was executed.
     #[error("{0}")]
     Denied(String),
     /// The connection broke. It is unknown whether the command was executed.
@@ -158,8 +158,8 @@ impl Connection {
         self.hears
     }
 
-    /// Opens a connection to a Sentinel, which holds no data.
-    pub(super) async fn to_sentinel(
+    /// Opens a connection to a Sentinel or to a node of a cluster, to ask where the server is.
+    pub(super) async fn to_ask(
         endpoint: &RedisEndpoint,
         deadline: Instant,
     ) -> Result<Self, Failure> {
@@ -391,10 +391,10 @@ pub(super) fn checked(value: Value) -> Result<Value, Failure> {
     }
 }
 
-/// Returns the failure for a refusal. An answer that only a cluster gives becomes
-/// [`Failure::Denied`], because no repeat would help.
+/// Returns the failure for a refusal. An answer that only a cluster gives, and that does not pass by
+/// itself, becomes [`Failure::Denied`], because no repeat would help.
 fn refused(answer: ServerError) -> Failure {
-    if answer.is_cluster() {
+    if answer.is_cluster() && !answer.is_transient() {
         Failure::Denied(format!("it is {} ({answer})", mode::CLUSTER))
     } else {
         Failure::Refused(answer)

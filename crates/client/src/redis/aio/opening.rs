@@ -9,7 +9,6 @@ use super::connection::{
 };
 use super::locate::locate;
 use crate::error::ServerError;
-use crate::redis::sentinel::not_the_master;
 use crate::redis::{RedisEndpoint, mode};
 
 impl Connection {
@@ -75,34 +74,28 @@ impl Connection {
         let deadline = Instant::now() + options.connect_timeout;
         let opening = async {
             let located = locate(endpoint, deadline).await?;
-            let entering = Self::enter(&located, options, protocol, config, deadline);
-            match (entering.await, endpoint.sentinels()) {
-                (Ok((_, role)), Some(sentinels)) if role.as_deref() != Some("master") => {
-                    sentinels.misled();
-                    let why = not_the_master(located.address(), role.as_deref());
-                    Err(Failure::Connect(why))
-                }
-                (Err(failure), Some(sentinels)) => {
-                    sentinels.misled();
-                    Err(failure)
-                }
-                (entered, _) => Ok(entered?.0),
+            let entering = Self::enter(&located, endpoint, options, protocol, config, deadline);
+            let entered = entering.await;
+            if entered.is_err() {
+                endpoint.misled();
             }
+            entered
         };
         tokio::time::timeout_at(deadline, opening)
             .await
             .unwrap_or_else(|_| Err(Failure::Connect("timed out while connecting".into())))
     }
 
-    /// Opens a connection to this server itself, authenticates and selects the database. Returns
-    /// the connection and the role of the server, if it says one.
+    /// Opens a connection to this server itself, authenticates and selects the database. `sought` is
+    /// the endpoint as the caller has it: a server that was named must be a master.
     async fn enter(
         endpoint: &RedisEndpoint,
+        sought: &RedisEndpoint,
         options: &ConnectOptions,
         protocol: ProtocolVersion,
         config: AsyncConnectionConfig,
         deadline: Instant,
-    ) -> Result<(Self, Option<String>), Failure> {
+    ) -> Result<Self, Failure> {
         let mut connection = Self::log_in(endpoint, protocol, config, deadline).await?;
         // The commands take one round trip. The name only helps operators, so a server that
         // forbids it is still accepted. The driver does not select the database, because then
@@ -117,7 +110,8 @@ impl Connection {
         let count = greeting.len();
         let sent = connection.inner.send_packed_commands(&greeting, 0, count);
         let mut answers = sent.await.map_err(|error| closed(error, endpoint))?;
-        if let Some(kind) = answers.last().and_then(mode::unsupported) {
+        let hello = answers.last();
+        if let Some(kind) = hello.and_then(|hello| sought.unsupported_kind(hello)) {
             return Err(Failure::Denied(format!("it is {kind}")));
         }
         let role = answers.last().and_then(mode::role).map(str::to_owned);
@@ -129,12 +123,16 @@ impl Connection {
             let asks = format!("it asks for a password ({answer})");
             return Err(Failure::Denied(asks));
         }
-        match answers.into_iter().next().filter(|_| selects) {
-            Some(Value::ServerError(error)) => Err(not_entered(
-                ServerError::new(error.code(), error.details().unwrap_or_default()),
-                false,
-            )),
-            _ => Ok((connection, role)),
+        if let Some(Value::ServerError(error)) = answers.into_iter().next().filter(|_| selects) {
+            let answer = ServerError::new(error.code(), error.details().unwrap_or_default());
+            return Err(not_entered(answer, false));
+        }
+        match sought.inquiry() {
+            Ok(Some(inquiry)) if role.as_deref() != Some("master") => {
+                let why = inquiry.not_the_master(endpoint.address(), role.as_deref());
+                Err(Failure::Connect(why))
+            }
+            _ => Ok(connection),
         }
     }
 }

@@ -170,15 +170,25 @@ impl Client {
         wait: &mut Wait<'_>,
         what: &'static str,
     ) -> Result<Value, ClientError> {
+        self.repeated(wait, |client, wait| {
+            let mut link = client.acquire_quiet(wait)?;
+            let answer = link.call(cmd, shape, wait, what)?;
+            client.keep(link);
+            answer.map_err(|answer| client.endpoint.refused(answer))
+        })
+    }
+
+    /// Makes a call that may be repeated: once after a lost connection, and until the deadline if
+    /// the server refuses for a reason that passes.
+    pub(super) fn repeated<T>(
+        &mut self,
+        wait: &mut Wait<'_>,
+        mut call: impl FnMut(&mut Self, &mut Wait<'_>) -> Result<T, ClientError>,
+    ) -> Result<T, ClientError> {
         let mut backoff = backoff();
         let mut lost_before = false;
         loop {
-            let asked = self.acquire_quiet(wait).and_then(|mut link| {
-                let answer = link.call(cmd, shape, wait, what)?;
-                self.keep(link);
-                answer.map_err(|answer| self.endpoint.refused(answer))
-            });
-            match asked {
+            match call(self, wait) {
                 Err(ClientError::Disconnected { .. }) if !lost_before => lost_before = true,
                 // The wait for leaving a channel has used its share of the time. The command was
                 // not sent yet.

@@ -24,11 +24,7 @@ impl Client {
         wait: &mut Wait<'_>,
     ) -> Result<(), ClientError> {
         for (nth, some) in task_ids.chunks(WINDOW).enumerate() {
-            let stored = match self.read_some(some, wait) {
-                // A connection may have been lost while it was idle.
-                Err(ClientError::Disconnected { .. }) => self.read_some(some, wait)?,
-                stored => stored?,
-            };
+            let stored = self.repeated(wait, |client, wait| client.read_some(some, wait))?;
             for (index, document) in stored.into_iter().enumerate() {
                 each(nth * WINDOW + index, document);
             }

@@ -6,13 +6,26 @@
 //! `sentinel_password`. A parameter `ssl_…` turns TLS on to the Redis, and `sentinel_ssl` turns it
 //! on to the Sentinels, with the same options.
 
+use super::list::Kind;
+use super::{Place, RedisEndpoint};
+use crate::endpoint::parts::check;
 use crate::endpoint::tls_options::truth;
 use crate::error::ConfigError;
-use crate::redis::sentinel::Sentinels;
+use crate::redis::sentinel::{DEFAULT_PORT, Sentinels};
 use crate::secret::Secret;
 
 /// The scheme of kombu's transport.
 pub(super) const SCHEME: &str = "sentinel";
+
+/// The list of Sentinels.
+pub(super) const NODES: Kind = Kind {
+    scheme: SCHEME,
+    default_port: DEFAULT_PORT,
+    name: "list of Sentinels",
+    no_scheme: "each of them needs its scheme, as in sentinel://a:26379;sentinel://b:26379",
+    logins: "two Sentinels with different logins",
+    databases: "two Sentinels with different databases",
+};
 
 /// Sets a parameter that only a URL of Sentinels has.
 pub(super) fn set(sentinels: &mut Sentinels, name: &str, value: &str) -> Result<(), ConfigError> {
@@ -31,28 +44,65 @@ pub(super) fn set(sentinels: &mut Sentinels, name: &str, value: &str) -> Result<
     Ok(())
 }
 
-/// Returns the text after the scheme of a Sentinel that is not the first one.
-pub(super) fn own_scheme(node: &str) -> Result<&str, ConfigError> {
-    match node.trim().split_once("://") {
-        Some((scheme, rest)) if scheme.eq_ignore_ascii_case(SCHEME) => Ok(rest),
-        _ => Err(ConfigError::Value {
-            name: "list of Sentinels",
-            reason: "each of them needs its scheme, as in sentinel://a:26379;sentinel://b:26379",
-        }),
+impl RedisEndpoint {
+    /// Returns the Sentinels that say where the server is, if it is found by them.
+    pub fn sentinels(&self) -> Option<&Sentinels> {
+        match &self.place {
+            Place::Watched(sentinels) => Some(sentinels),
+            Place::Fixed(_) | Place::Slot(_) => None,
+        }
     }
-}
 
-/// Notes a value that several Sentinels may have, if they have the same one.
-pub(super) fn agree<T: PartialEq>(
-    known: &mut Option<T>,
-    value: T,
-    what: &'static str,
-) -> Result<(), ConfigError> {
-    match known {
-        Some(known) if *known != value => Err(ConfigError::Contradiction { what }),
-        _ => {
-            *known = Some(value);
-            Ok(())
+    /// Sets the name of the group that the Sentinels watch (kombu's `master_name`), if the URL has
+    /// none. A server with a fixed address needs no name.
+    ///
+    /// # Errors
+    /// [`ConfigError::NoMasterName`] if there are Sentinels and neither gives a name.
+    /// [`ConfigError::Value`] if the name cannot be used.
+    pub fn with_master_name(mut self, name: Option<&str>) -> Result<Self, ConfigError> {
+        let Place::Watched(sentinels) = &mut self.place else {
+            return Ok(self);
+        };
+        if sentinels.master.is_none() {
+            sentinels.master = name.filter(|name| !name.is_empty()).map(str::to_owned);
+        }
+        let name = sentinels
+            .master
+            .as_deref()
+            .ok_or(ConfigError::NoMasterName)?;
+        check("master_name", name)?;
+        Ok(self)
+    }
+
+    /// Sets the login to the Sentinels themselves, if there are any and the URL has none.
+    #[must_use]
+    pub fn with_sentinel_login(mut self, user: Option<&str>, password: Option<&str>) -> Self {
+        if let Place::Watched(sentinels) = &mut self.place
+            && sentinels.username.is_none()
+            && sentinels.password.is_none()
+        {
+            let given = |text: &&str| !text.is_empty();
+            sentinels.username = user.filter(given).map(str::to_owned);
+            sentinels.password = password.filter(given).map(Secret::new);
+        }
+        self
+    }
+
+    /// Returns the endpoint of one of these Sentinels itself.
+    #[cfg_attr(
+        not(any(feature = "blocking", feature = "aio")),
+        allow(dead_code, reason = "only the drivers ask where a server is")
+    )]
+    pub(crate) fn of_sentinel(sentinels: &Sentinels, place: usize) -> Self {
+        Self {
+            place: Place::Fixed(sentinels.nodes[place].clone()),
+            tls: sentinels.tls.clone(),
+            username: sentinels.username.clone(),
+            password: sentinels.password.clone(),
+            database: 0,
+            key_prefix: String::new(),
+            priority_steps: None,
+            separator: None,
         }
     }
 }
@@ -60,7 +110,6 @@ pub(super) fn agree<T: PartialEq>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::redis::RedisEndpoint;
 
     fn read(url: &str) -> RedisEndpoint {
         RedisEndpoint::from_url(url).unwrap_or_else(|error| panic!("{url}: {error}"))

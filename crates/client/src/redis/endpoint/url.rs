@@ -1,21 +1,24 @@
 //! The endpoint of a Redis from a URL in Celery's form.
 //!
-//! The schemes are `redis://`, `rediss://`, `redis+socket://` (also `unix://` and `redis+unix://`)
-//! and `sentinel://`, which the module `sentinel` reads. The URL may have `user:password@`, the database as path or as `virtual_host=`,
-//! and Celery's `ssl_…` parameters. All parts are percent-decoded. Parameters that tune redis-py's
-//! sockets have no meaning here and are ignored; any other unknown parameter is an error.
+//! The schemes are `redis://`, `rediss://`, `redis+socket://` (also `unix://` and `redis+unix://`),
+//! `sentinel://`, `redis+cluster://` and `rediss+cluster://`. The URL may have `user:password@`, the
+//! database as path or as `virtual_host=`, and Celery's `ssl_…` parameters. All parts are
+//! percent-decoded. Parameters that tune redis-py's sockets have no meaning here and are ignored;
+//! any other unknown parameter is an error.
 
 use celery_protocol::priorities::{PrioritySteps, Separator};
 use url::Url;
 
-use super::{DEFAULT_PORT, RedisEndpoint, database, sentinel};
+use super::list::{Kind, agree};
+use super::{DEFAULT_PORT, Place, RedisEndpoint, clustered, database, sentinel};
 use crate::endpoint::address::Address;
 use crate::endpoint::parts::{check, decode, host_name, password, username};
 use crate::endpoint::tls_options::TlsOptions;
 use crate::endpoint::url::UrlText;
 use crate::error::ConfigError;
 use crate::mask::cuts_login;
-use crate::redis::sentinel::{DEFAULT_PORT as SENTINEL_PORT, Place, Sentinels};
+use crate::redis::cluster::{self, Cluster};
+use crate::redis::sentinel::Sentinels;
 use crate::secret::Secret;
 
 /// Parameters of redis-py and kombu that are ignored, because a URL may be shared with Python.
@@ -33,8 +36,9 @@ const PASSED_OVER: [&str; 8] = [
     "timeout",
 ];
 
-/// The schemes of URLs of a Redis: TCP, TCP with TLS, four names of a unix socket, and Sentinels.
-pub(crate) const SCHEMES: [&str; 7] = [
+/// The schemes of URLs of a Redis: TCP, TCP with TLS, four names of a unix socket, Sentinels, and a
+/// cluster without and with TLS.
+pub(crate) const SCHEMES: [&str; 9] = [
     "redis",
     "rediss",
     "redis+socket",
@@ -42,6 +46,8 @@ pub(crate) const SCHEMES: [&str; 7] = [
     "unix",
     "socket",
     sentinel::SCHEME,
+    cluster::SCHEME,
+    cluster::TLS_SCHEME,
 ];
 
 /// The parts of a URL, checked. What the URL does not have is `None`.
@@ -71,6 +77,10 @@ pub struct RedisUrl {
     pub separator: Option<Separator>,
     /// The Sentinels that say where the server is, in place of a host.
     pub sentinels: Option<Box<Sentinels>>,
+    /// The cluster that has the keys, in place of a host.
+    pub cluster: Option<Box<Cluster>>,
+    /// The prefix of all keys, which only the URL of a cluster may have.
+    pub key_prefix: Option<String>,
 }
 
 impl RedisEndpoint {
@@ -103,6 +113,8 @@ impl RedisUrl {
     pub(crate) fn read(url: &UrlText<'_>) -> Result<Self, ConfigError> {
         match url.scheme() {
             sentinel::SCHEME => watched(url.rest()),
+            cluster::SCHEME => in_cluster(url.rest(), &clustered::NODES, false),
+            cluster::TLS_SCHEME => in_cluster(url.rest(), &clustered::TLS_NODES, true),
             _ if url.is_list() => Err(ConfigError::SeveralServers),
             "redis" => tcp(url.rest(), false),
             "rediss" => tcp(url.rest(), true),
@@ -112,10 +124,11 @@ impl RedisUrl {
 
     /// Returns the endpoint, with the defaults of Redis for what the URL does not have.
     pub(crate) fn endpoint(self) -> RedisEndpoint {
-        let place = match (self.sentinels, self.socket) {
-            (Some(sentinels), _) => Place::Watched(sentinels),
-            (None, Some(path)) => Place::Fixed(Address::Unix(path.into())),
-            (None, None) => Place::Fixed(address(self.host, self.port, DEFAULT_PORT)),
+        let place = match (self.sentinels, self.cluster, self.socket) {
+            (Some(sentinels), ..) => Place::Watched(sentinels),
+            (None, Some(cluster), _) => Place::Slot(cluster),
+            (None, None, Some(path)) => Place::Fixed(Address::Unix(path.into())),
+            (None, None, None) => Place::Fixed(address(self.host, self.port, DEFAULT_PORT)),
         };
         RedisEndpoint {
             place,
@@ -123,7 +136,7 @@ impl RedisUrl {
             username: self.username,
             password: self.password,
             database: self.database.unwrap_or_default(),
-            key_prefix: String::new(),
+            key_prefix: self.key_prefix.unwrap_or_default(),
             priority_steps: self.priority_steps,
             separator: self.separator,
         }
@@ -144,6 +157,9 @@ impl RedisUrl {
                 name if name.starts_with("ssl_") => {
                     let options = self.tls()?.set_parameter(name, &value)?;
                     self.tls_given.extend(options);
+                }
+                "prefix" if self.cluster.is_some() => {
+                    self.key_prefix = Some(value.into_owned()).filter(|text| !text.is_empty());
                 }
                 name if PASSED_OVER.contains(&name) => {}
                 name => match &mut self.sentinels {
@@ -217,28 +233,7 @@ fn watched(rest: &str) -> Result<RedisUrl, ConfigError> {
         sentinels: Some(Box::default()),
         ..RedisUrl::default()
     };
-    let mut nodes = Vec::new();
-    let mut login = None;
-    let mut path = None;
-    for (index, node) in rest.split(';').enumerate() {
-        let node = match index {
-            0 => node,
-            _ => sentinel::own_scheme(node)?,
-        };
-        let (url, host) = server(node)?;
-        nodes.push(address(host, url.port(), SENTINEL_PORT));
-        parts.read_query(&url)?;
-        let of_node = (username(&url)?, password(&url)?);
-        if of_node != (None, None) {
-            sentinel::agree(&mut login, of_node, "two Sentinels with different logins")?;
-        }
-        let of_node = decode("path", url.path())?;
-        if !of_node.trim_matches('/').is_empty() {
-            sentinel::agree(&mut path, of_node, "two Sentinels with different databases")?;
-        }
-    }
-    (parts.username, parts.password) = login.unwrap_or_default();
-    parts.database = one_database(path.as_deref().unwrap_or_default(), parts.database)?;
+    let nodes = list(rest, &sentinel::NODES, &mut parts)?;
     if let Some(sentinels) = &mut parts.sentinels {
         sentinels.nodes = nodes;
         if let (Some(own), Some(tls)) = (&mut sentinels.tls, &parts.tls) {
@@ -246,6 +241,46 @@ fn watched(rest: &str) -> Result<RedisUrl, ConfigError> {
         }
     }
     Ok(parts)
+}
+
+/// Reads the text after the first scheme of a cluster.
+fn in_cluster(rest: &str, kind: &Kind, secure: bool) -> Result<RedisUrl, ConfigError> {
+    let mut parts = RedisUrl {
+        cluster: Some(Box::default()),
+        tls: secure.then(TlsOptions::default),
+        ..RedisUrl::default()
+    };
+    let nodes = list(rest, kind, &mut parts)?;
+    clustered::check_database(parts.database)?;
+    parts.cluster = Some(Box::new(Cluster::new(nodes)));
+    Ok(parts)
+}
+
+/// Reads the nodes of a list, and the parts that any of them may have. Returns their addresses.
+fn list(rest: &str, kind: &Kind, parts: &mut RedisUrl) -> Result<Vec<Address>, ConfigError> {
+    let mut nodes = Vec::new();
+    let mut login = None;
+    let mut path = None;
+    for (index, node) in rest.split(';').enumerate() {
+        let node = match index {
+            0 => node,
+            _ => kind.own_scheme(node)?,
+        };
+        let (url, host) = server(node)?;
+        nodes.push(address(host, url.port(), kind.default_port));
+        parts.read_query(&url)?;
+        let of_node = (username(&url)?, password(&url)?);
+        if of_node != (None, None) {
+            agree(&mut login, of_node, kind.logins)?;
+        }
+        let of_node = decode("path", url.path())?;
+        if !of_node.trim_matches('/').is_empty() {
+            agree(&mut path, of_node, kind.databases)?;
+        }
+    }
+    (parts.username, parts.password) = login.unwrap_or_default();
+    parts.database = one_database(path.as_deref().unwrap_or_default(), parts.database)?;
+    Ok(nodes)
 }
 
 fn unix(rest: &str) -> Result<RedisUrl, ConfigError> {

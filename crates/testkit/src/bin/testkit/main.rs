@@ -15,7 +15,7 @@ use std::thread;
 
 use celery_testkit::{
     Error, Fpm, MariaDb, OtlpCollector, Php, Process, RabbitMq, RabbitMqOptions, Redis,
-    RedisOptions, ServerName,
+    RedisCluster, RedisOptions, ServerName,
 };
 use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
@@ -31,6 +31,8 @@ Starts private servers on free ports, runs COMMAND, and stops everything when it
 services, and the variables that COMMAND finds:
   redis         REDIS_URL REDIS_HOST REDIS_PORT REDIS_SOCKET REDIS_PID
   redis=aof     as redis, and a kill loses nothing
+  cluster       CLUSTER_URL, with the prefix {celery}:, and CLUSTER_PORTS: those of its masters, the
+                owner of the slot first
   rabbitmq      AMQP_URL AMQP_PORT AMQP_PID, and with certificates of clients AMQP_TLS_PORT;
                 AMQP_CERTIFICATES: the folder with ca.crt, client.crt and client.key
   mariadb       DATABASE_URL DB_HOST DB_PORT DB_SOCKET DB_USERNAME DB_PASSWORD DB_DATABASE DB_PID
@@ -46,6 +48,7 @@ struct Services {
     web: Vec<Fpm>,
     php: Php,
     redis: Vec<Redis>,
+    clusters: Vec<RedisCluster>,
     rabbitmq: Vec<RabbitMq>,
     mariadb: Vec<MariaDb>,
     environment: Vec<(&'static str, OsString)>,
@@ -149,6 +152,7 @@ impl Services {
             web: Vec::new(),
             php: Php::new()?,
             redis: Vec::new(),
+            clusters: Vec::new(),
             rabbitmq: Vec::new(),
             mariadb: Vec::new(),
             environment: Vec::new(),
@@ -164,6 +168,7 @@ impl Services {
         match name.split_once('=').unwrap_or((name, "")) {
             ("redis", "") => self.redis(RedisOptions::new()),
             ("redis", "aof") => self.redis(RedisOptions::new().aof()),
+            ("cluster", "") => self.cluster(),
             ("rabbitmq", "") => self.rabbitmq(),
             ("mariadb", "") => self.mariadb(),
             ("otlp", "") => self.otlp(),
@@ -185,6 +190,15 @@ impl Services {
         self.export("REDIS_SOCKET", redis.socket());
         self.export("REDIS_PID", redis.pid().to_string());
         self.redis.push(redis);
+        Ok(())
+    }
+
+    fn cluster(&mut self) -> Result<(), Error> {
+        let cluster = RedisCluster::start(&RedisOptions::new(), "{celery}:", 0)?;
+        let ports = cluster.nodes().iter().map(|node| node.port().to_string());
+        self.export("CLUSTER_URL", cluster.url());
+        self.export("CLUSTER_PORTS", ports.collect::<Vec<_>>().join(" "));
+        self.clusters.push(cluster);
         Ok(())
     }
 

@@ -15,38 +15,37 @@ use crate::blocking::Wait;
 use crate::blocking::not_open::NotOpen;
 use crate::error::{ClientError, ConfigError, ServerError};
 use crate::redis::blocking::reply::Shape;
-use crate::redis::sentinel::not_the_master;
 use crate::redis::{RedisEndpoint, mode};
 
 impl Link {
     /// Opens a connection and logs in.
     ///
     /// So a server that accepts connections but does not answer is noticed before any call depends
-    /// on it. The answer to HELLO shows which kind of server it is. A server that Sentinels have
-    /// named must also be the master.
+    /// on it. The answer to HELLO shows which kind of server it is. A server that was
+    /// named by Sentinels or by a cluster must also be a master.
     pub(crate) fn open(
         endpoint: &Arc<RedisEndpoint>,
         max_reply: usize,
         wait: &mut Wait<'_>,
     ) -> Result<Box<Self>, NotOpen> {
         let located = locate(endpoint, wait)?;
-        let opened = log_in(&located, endpoint.sentinels().is_some(), max_reply, wait);
-        if let (Err(_), Some(sentinels)) = (&opened, endpoint.sentinels()) {
-            sentinels.misled();
+        let opened = log_in(&located, endpoint, max_reply, wait);
+        if opened.is_err() {
+            endpoint.misled();
         }
         opened.map(|wire| Box::new(Link::new(wire)))
     }
 }
 
-/// Opens a stream to a server and logs in.
+/// Opens a stream to a server and logs in. `sought` is the endpoint as the caller has it.
 fn log_in(
     endpoint: &Arc<RedisEndpoint>,
-    must_be_master: bool,
+    sought: &RedisEndpoint,
     max_reply: usize,
     wait: &mut Wait<'_>,
 ) -> Result<Wire, NotOpen> {
     let mut wire = Wire::open(endpoint, max_reply, wait)?;
-    let entered = enter(&mut wire, endpoint, must_be_master, wait);
+    let entered = enter(&mut wire, endpoint, sought, wait);
     entered.map_err(|error| match (error, wire.tls_problem()) {
         (ClientError::Disconnected { endpoint, .. }, Some(problem)) => {
             NotOpen::for_good(ClientError::Tls { endpoint, problem })
@@ -73,7 +72,7 @@ fn log_in(
 fn enter(
     wire: &mut Wire,
     endpoint: &RedisEndpoint,
-    must_be_master: bool,
+    sought: &RedisEndpoint,
     wait: &mut Wait<'_>,
 ) -> Result<(), ClientError> {
     let auth = auth(endpoint);
@@ -103,7 +102,8 @@ fn enter(
     };
     let hello = wire.answer(Shape::Hello, wait, "the answer to HELLO")?;
     // A node of a cluster refuses SELECT, too; its kind says more than that.
-    if let Some(kind) = hello.as_ref().ok().and_then(mode::unsupported) {
+    let kind = hello.as_ref().ok();
+    if let Some(kind) = kind.and_then(|hello| sought.unsupported_kind(hello)) {
         return Err(endpoint.unsupported(kind));
     }
     match selected {
@@ -116,12 +116,12 @@ fn enter(
         Err(answer) => return Err(endpoint.refused(answer)),
         Ok(()) => {}
     }
-    if must_be_master {
+    if let Some(inquiry) = sought.inquiry()? {
         let role = hello.as_ref().ok().and_then(mode::role);
         if role != Some("master") && !matches!(&hello, Err(answer) if is_reason(answer)) {
             return Err(ClientError::Connect {
                 endpoint: endpoint.display_url(),
-                reason: not_the_master(endpoint.address(), role),
+                reason: inquiry.not_the_master(endpoint.address(), role),
             });
         }
     }
