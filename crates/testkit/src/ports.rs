@@ -1,8 +1,9 @@
-//! Free ports and the paths of programs.
+//! Free ports, and how programs are found and started.
 
 use std::env;
 use std::net::{Ipv4Addr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use crate::Error;
 
@@ -54,4 +55,17 @@ pub(crate) fn find_program(program: &str, package: &'static str) -> Result<PathB
             program: program.to_owned(),
             package,
         })
+}
+
+/// Returns a command that runs `program` by another one, such as `ip netns exec NAME`, if there is
+/// one.
+pub(crate) fn through(starter: &[String], program: &Path) -> Command {
+    match starter.split_first() {
+        Some((starter, words)) => {
+            let mut command = Command::new(starter);
+            command.args(words).arg(program);
+            command
+        }
+        None => Command::new(program),
+    }
 }

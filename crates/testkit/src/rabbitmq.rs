@@ -4,35 +4,25 @@
 //! loopback interface serves the private node, so that no other node of the machine is involved.
 //! Erlang code can be run in the node by `erl_call`, which answers within milliseconds;
 //! `rabbitmqctl` would start an Erlang system for each command.
+//!
+//! A node may run in a network namespace of its own. Two programs then join its port with the same
+//! port of this machine by a file, because a socket that has a path belongs to no namespace.
 
-use std::fs;
 use std::io::Write;
-use std::net::{Ipv4Addr, TcpStream};
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::ports::{find_program, on_a_free_port};
+use self::node::{
+    COOKIE, DISK_FREE, DISK_TOO_MUCH, Ports, START, configure, join, name_server, names, node,
+    node_name,
+};
+use crate::ports::{find_program, on_a_free_port, through};
 use crate::{Certificates, Error, Process, ServerName, free_port, wait_for};
 
-/// The Debian package that contains the server.
-const PACKAGE: &str = "rabbitmq-server";
-/// The program of the package that may run as any user. The one on the `PATH` insists on its own.
-const SERVER: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
-/// Time for a start, which takes about five seconds on an idle machine.
-const START: Duration = Duration::from_mins(2);
-/// The line that the node logs once it accepts connections.
-const READY: &str = "Server startup complete";
-/// The secret that Erlang nodes share. It protects nothing here: the ports are on loopback.
-const COOKIE: &str = "celerytestkit";
-/// One scheduler that does not spin while it waits, because tests share the machine's processors.
-const ERLANG: &str =
-    "+S 1:1 +sbwt none -start_epmd false -kernel inet_dist_use_interface {127,0,0,1}";
+mod node;
 
 /// The options of a private RabbitMQ. Default: a plain node.
 #[derive(Debug, Clone, Default)]
@@ -41,6 +31,7 @@ pub struct RabbitMqOptions {
     tls: Option<ServerName>,
     client_certificates: bool,
     extra: Vec<String>,
+    starter: Vec<String>,
 }
 
 impl RabbitMqOptions {
@@ -69,6 +60,16 @@ impl RabbitMqOptions {
     pub fn set(mut self, name: &str, value: &str) -> Self {
         self.extra.push(format!("{name} = {value}"));
         self
+    }
+
+    /// Starts the node in a network namespace, by a program that runs the command in its last
+    /// arguments: `ip netns exec NAME`. The node accepts connections on all addresses there, and on
+    /// its port of this machine.
+    #[must_use]
+    pub fn through(mut self, starter: &[String]) -> Self {
+        self.starter = starter.to_vec();
+        // By default, only a client on the same address may be the user `guest`.
+        self.set("loopback_users", "none")
     }
 
     /// Starts the node.
@@ -108,18 +109,13 @@ pub struct RabbitMq {
     // The node ends before its name server, which the nodes of a cluster share.
     process: Process,
     epmd: Arc<Process>,
+    // The programs that join the port of a namespace with the port of this machine.
+    _joints: Vec<Process>,
     ports: Ports,
     certificates: Option<Certificates>,
     vhosts: AtomicU32,
+    starter: Vec<String>,
     folder: TempDir,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Ports {
-    amqp: u16,
-    tls: u16,
-    nodes: u16,
-    epmd: u16,
 }
 
 impl RabbitMq {
@@ -150,7 +146,8 @@ impl RabbitMq {
             Some(name) => Some(Certificates::generate(folder.path(), name)?),
             None => None,
         };
-        let (ports, epmd, process) = on_a_free_port("already in use", |amqp| {
+        let starter = options.starter.clone();
+        let (ports, epmd, process, joints) = on_a_free_port("already in use", |amqp| {
             let ports = Ports {
                 amqp,
                 tls: free_port()?,
@@ -163,16 +160,24 @@ impl RabbitMq {
             configure(folder.path(), &options, certificates.as_ref(), ports)?;
             let epmd = match first {
                 Some(first) => Arc::clone(&first.epmd),
-                None => Arc::new(name_server(ports.epmd)?),
+                None => Arc::new(name_server(&starter, ports.epmd)?),
             };
-            Ok((ports, epmd, node(folder.path(), ports)?))
+            let process = node(&starter, folder.path(), ports)?;
+            let joints = if starter.is_empty() {
+                Vec::new()
+            } else {
+                join(&starter, folder.path(), amqp)?
+            };
+            Ok((ports, epmd, process, joints))
         })?;
         Ok(Self {
             process,
             epmd,
+            _joints: joints,
             ports,
             certificates,
             vhosts: AtomicU32::new(0),
+            starter,
             folder,
         })
     }
@@ -296,6 +301,31 @@ impl RabbitMq {
         }
     }
 
+    /// Returns `true` if each quorum queue with a member on this node has a member more than it
+    /// needs, so that a node may fail.
+    ///
+    /// # Errors
+    ///
+    /// Fails like [`RabbitMq::eval`].
+    pub fn can_lose_a_node(&self) -> Result<bool, Error> {
+        let critical = self.eval("length(rabbit_quorum_queue:list_with_minimum_quorum())")?;
+        Ok(critical == "0")
+    }
+
+    /// Raises or ends the alarm that the disk is full, by the amount that must be free: RabbitMQ then
+    /// reads from no publisher.
+    ///
+    /// # Errors
+    ///
+    /// Fails like [`RabbitMq::eval`].
+    pub fn disk_alarm(&self, raised: bool) -> Result<(), Error> {
+        let limit = if raised { DISK_TOO_MUCH } else { DISK_FREE };
+        self.eval(&format!(
+            "rabbit_disk_monitor:set_disk_free_limit(\"{limit}\")"
+        ))
+        .map(drop)
+    }
+
     /// Raises or ends the alarm that memory is short: RabbitMQ then reads from no publisher.
     ///
     /// # Errors
@@ -335,13 +365,27 @@ impl RabbitMq {
         count.map_err(|_| Error::Failed(format!("the number of connections: {answer}")))
     }
 
+    /// Returns the number of connections from which the node reads nothing because of an alarm.
+    ///
+    /// # Errors
+    ///
+    /// Fails like [`RabbitMq::eval`], also when a connection ends meanwhile.
+    pub fn blocked_connections(&self) -> Result<usize, Error> {
+        let answer = self.eval(
+            "length([P || P <- rabbit_networking:local_connections(), \
+             [{state, blocked}] =:= rabbit_networking:connection_info(P, [state])])",
+        )?;
+        let count = answer.parse();
+        count.map_err(|_| Error::Failed(format!("the blocked connections: {answer}")))
+    }
+
     /// Runs an Erlang expression in the node and returns its value as Erlang writes it.
     ///
     /// # Errors
     ///
     /// Returns [`Error::Failed`] when the expression fails or the node does not answer.
     pub fn eval(&self, expression: &str) -> Result<String, Error> {
-        let mut call = Command::new(find_program("erl_call", "erlang-base")?);
+        let mut call = through(&self.starter, &find_program("erl_call", "erlang-base")?);
         call.args(["-sname", &node_name(self.ports), "-c", COOKIE, "-e"])
             .env("ERL_EPMD_PORT", self.ports.epmd.to_string())
             .env("HOME", self.folder.path())
@@ -385,15 +429,15 @@ impl RabbitMq {
     /// Fails like [`RabbitMq::start`].
     pub fn restart(&mut self) -> Result<(), Error> {
         self.stop();
-        self.process = node(self.folder.path(), self.ports)?;
+        self.process = node(&self.starter, self.folder.path(), self.ports)?;
         Ok(())
     }
 
-    /// Waits until the node has given back its port. It is a grandchild of this process, and may end
-    /// a moment after the script that runs it.
+    /// Waits until the name server no longer knows the node. It is a grandchild of this process, and
+    /// may end a moment after the script that runs it.
     fn wait_until_gone(&self) {
-        let port = self.ports.amqp;
-        let gone = || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err();
+        let name = format!("name testkit{} at", self.ports.amqp);
+        let gone = || names(&self.starter, self.ports.epmd).is_none_or(|all| !all.contains(&name));
         // A node that stays shows in the next start, which cannot have the port.
         let _gone = wait_for(START, "the end of the node", gone);
     }
@@ -407,103 +451,4 @@ impl RabbitMq {
     pub fn resume(&self) {
         self.process.resume();
     }
-}
-
-fn node_name(ports: Ports) -> String {
-    format!("testkit{}@localhost", ports.amqp)
-}
-
-/// Writes the files that the node reads.
-fn configure(
-    folder: &Path,
-    options: &RabbitMqOptions,
-    certificates: Option<&Certificates>,
-    ports: Ports,
-) -> Result<(), Error> {
-    let mut lines = vec![
-        format!("listeners.tcp.default = 127.0.0.1:{}", ports.amqp),
-        "vm_memory_high_watermark.absolute = 1GB".to_owned(),
-        "disk_free_limit.absolute = 50MB".to_owned(),
-        "log.console = true".to_owned(),
-        "log.console.level = info".to_owned(),
-        "log.file = false".to_owned(),
-    ];
-    if let Some(certificates) = certificates {
-        let (certificate, key) = certificates.server();
-        lines.extend([
-            format!("listeners.ssl.default = 127.0.0.1:{}", ports.tls),
-            format!("ssl_options.cacertfile = {}", certificates.ca().display()),
-            format!("ssl_options.certfile = {}", certificate.display()),
-            format!("ssl_options.keyfile = {}", key.display()),
-        ]);
-        if options.client_certificates {
-            lines.push("ssl_options.verify = verify_peer".to_owned());
-            lines.push("ssl_options.fail_if_no_peer_cert = true".to_owned());
-        } else {
-            lines.push("ssl_options.verify = verify_none".to_owned());
-        }
-    }
-    lines.extend_from_slice(&options.extra);
-    let write = |name: &str, text: &str| {
-        let file = folder.join(name);
-        fs::write(&file, text).map_err(Error::io(format!("writing {}", file.display())))
-    };
-    write("rabbitmq.conf", &(lines.join("\n") + "\n"))?;
-    write("enabled_plugins", "[].\n")?;
-    write("environment", "")?;
-    let cookie = folder.join(".erlang.cookie");
-    if !cookie.exists() {
-        write(".erlang.cookie", COOKIE)?;
-        // Erlang refuses a cookie that others may read.
-        fs::set_permissions(&cookie, fs::Permissions::from_mode(0o400))
-            .map_err(Error::io("protecting the cookie"))?;
-    }
-    Ok(())
-}
-
-/// Starts the name server and waits until it accepts connections.
-fn name_server(port: u16) -> Result<Process, Error> {
-    let mut command = Command::new(find_program("epmd", "erlang-base")?);
-    command.args(["-port", &port.to_string(), "-address", "127.0.0.1"]);
-    let mut process = Process::spawn("epmd", &mut command)?;
-    let waited = wait_for(START, "epmd", || {
-        process.exit_status().is_some() || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()
-    });
-    match process.exit_status() {
-        Some(status) => Err(Error::Ended {
-            name: "epmd".to_owned(),
-            status: status.to_string(),
-            log: process.log(),
-        }),
-        None => waited.map(|()| process),
-    }
-}
-
-/// Starts the node and waits until it accepts connections.
-fn node(folder: &Path, ports: Ports) -> Result<Process, Error> {
-    let mut command = Command::new(find_program(SERVER, PACKAGE)?);
-    command
-        .current_dir(folder)
-        .env("HOME", folder)
-        .env("LC_ALL", "C.UTF-8")
-        .env("ERL_EPMD_PORT", ports.epmd.to_string())
-        .env("ERL_EPMD_ADDRESS", "127.0.0.1")
-        .env("RABBITMQ_NODENAME", node_name(ports))
-        .env("RABBITMQ_DIST_PORT", ports.nodes.to_string())
-        .env("RABBITMQ_MNESIA_BASE", folder.join("mnesia"))
-        .env("RABBITMQ_LOG_BASE", folder.join("log"))
-        .env("RABBITMQ_CONF_ENV_FILE", folder.join("environment"))
-        .env("RABBITMQ_CONFIG_FILE", folder.join("rabbitmq"))
-        .env(
-            "RABBITMQ_ENABLED_PLUGINS_FILE",
-            folder.join("enabled_plugins"),
-        )
-        .env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", ERLANG);
-    let log = folder.join("node.log");
-    let before = fs::metadata(&log).map_or(0, |file| file.len());
-    // The node is a child of a script.
-    let mut process = Process::spawn_logged("rabbitmq-server", &mut command, &log, true)?;
-    let offset = usize::try_from(before).unwrap_or_default();
-    process.wait_for_line_after(START, READY, offset)?;
-    Ok(process)
 }

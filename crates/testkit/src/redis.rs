@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::ports::{find_program, on_a_free_port};
+use crate::ports::{find_program, on_a_free_port, through};
 use crate::{Certificates, Error, Process, ServerName, free_port};
 
 /// The Debian package that contains the server.
@@ -312,15 +312,7 @@ fn spawn(
     cluster_port: Option<u16>,
     folder: &TempDir,
 ) -> Result<Process, Error> {
-    let server = find_program("redis-server", PACKAGE)?;
-    let mut command = match options.starter.split_first() {
-        Some((starter, words)) => {
-            let mut command = Command::new(starter);
-            command.args(words).arg(server);
-            command
-        }
-        None => Command::new(server),
-    };
+    let mut command = through(&options.starter, &find_program("redis-server", PACKAGE)?);
     let port = port.to_string();
     command
         .current_dir(folder.path())

@@ -8,6 +8,9 @@ use crate::world::{Kind, PATIENCE, World};
 /// A small worker: it holds few messages, so that some are always left in the queue.
 pub const SMALL: [&str; 4] = ["-c", "10", "--prefetch-multiplier", "2"];
 
+/// Like [`SMALL`], with a log that has what was received and done.
+pub const LOGGING: [&str; 6] = ["-c", "10", "--prefetch-multiplier", "2", "-l", "info"];
+
 /// Like [`SMALL`], with a log that has every failed attempt.
 pub const CHATTY: [&str; 6] = ["-c", "10", "--prefetch-multiplier", "2", "-l", "debug"];
 

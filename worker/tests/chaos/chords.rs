@@ -40,7 +40,11 @@ fn death_after_the_count_of_members_calls_each_body_once() {
         is_between(&mut world);
         drain(&mut world);
     }
-    assert_eq!(world.finish(turns, vec![]), 0, "a body was called twice");
+    assert_eq!(
+        world.finish(turns, vec![]).twice,
+        0,
+        "a body was called twice"
+    );
 }
 
 #[test]
@@ -63,7 +67,7 @@ fn with_results_elsewhere_death_after_the_count_calls_each_body_once() {
         }
     }
     assert_eq!(
-        world.finish(2 * turns, vec![]),
+        world.finish(2 * turns, vec![]).twice,
         0,
         "a body was called twice"
     );
@@ -89,7 +93,11 @@ fn a_worker_frozen_after_the_count_calls_no_body_that_another_has_called() {
         );
         assert_eq!(world.open_chords(), Vec::<String>::new());
     }
-    assert_eq!(world.finish(turns, vec![]), 0, "a body was called twice");
+    assert_eq!(
+        world.finish(turns, vec![]).twice,
+        0,
+        "a body was called twice"
+    );
 }
 
 #[test]
@@ -108,5 +116,9 @@ fn a_crash_of_redis_after_the_count_calls_each_body_once() {
         drain(&mut world);
         worker.stop();
     }
-    assert_eq!(world.finish(turns, vec![]), 0, "a body was called twice");
+    assert_eq!(
+        world.finish(turns, vec![]).twice,
+        0,
+        "a body was called twice"
+    );
 }

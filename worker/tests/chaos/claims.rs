@@ -129,7 +129,7 @@ fn a_frozen_worker_enters_nothing_that_others_have_taken() {
             assert_eq!(moved(&mut world), 0);
         }
     }
-    let twice = world.finish(turns * steps.len(), vec![]);
+    let twice = world.finish(turns * steps.len(), vec![]).twice;
     assert_eq!(twice, 0, "a frozen worker has entered what others had done");
 }
 

@@ -13,7 +13,7 @@ use crate::programs::{Worker, seconds};
 use crate::world::{Kind, PATIENCE, World, by_scale};
 
 /// Returns how often each task has succeeded according to these logs.
-fn successes(logs: &[String]) -> BTreeMap<String, usize> {
+pub fn successes(logs: &[String]) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     for line in logs.iter().flat_map(|log| log.lines()) {
         if let Some((head, _)) = line.split_once("] succeeded in ")

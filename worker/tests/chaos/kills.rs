@@ -87,27 +87,35 @@ fn a_message_that_was_delivered_too_often_can_be_put_back() {
     let times = by_scale(1, 3, 10);
     let mut world = World::new("kill -9 until suspect");
     let more = ["-l", "debug"];
+    let mut kills = 0;
     for _ in 0..times {
         let ids = world.post(Kind::Sleep(5.0), 5);
-        // The tasks have begun before each kill, and end long after it.
-        let dead = |world: &mut World| world.ask::<usize>(&["XLEN", "celery.dead"]);
-        let mut kills = 0..30;
-        while dead(&mut world) < ids.len() {
-            assert!(kills.next().is_some(), "the messages never count as poison");
-            let mut worker = world.playground(&more);
-            wait_for(PATIENCE, "the worker to run all tasks", || {
-                let log = worker.process.log();
-                let begun = |id: &&String| log.contains(&format!("[{id}] pid:"));
-                ids.iter().filter(begun).count() + dead(&mut world) >= ids.len()
-            })
-            .unwrap();
-            worker.process.kill9();
-            world.invariant("after a kill");
-        }
+        kills += kill_until_suspect(&mut world, &ids, &more);
         let worker = world.playground(&more);
         world.drain(&[&worker]);
         assert!(ids.iter().all(|id| world.was_replayed(id)), "{ids:?}");
         worker.stop();
     }
-    world.finish(6 * times, vec![]);
+    world.finish(kills, vec![]);
+}
+
+/// Kills workers while they run these long tasks, until all of their messages count as poison. The
+/// workers must log what they begin. Returns the number of kills.
+pub fn kill_until_suspect(world: &mut World, ids: &[String], more: &[&str]) -> usize {
+    for kills in 0..30 {
+        if world.dead() >= ids.len() {
+            return kills;
+        }
+        let mut worker = world.playground(more);
+        wait_for(PATIENCE, "the worker to run all tasks", || {
+            world.observe();
+            let log = worker.process.log();
+            let begun = |id: &&String| log.contains(&format!("[{id}] pid:"));
+            ids.iter().filter(begun).count() + world.dead() >= ids.len()
+        })
+        .unwrap();
+        worker.process.kill9();
+        world.invariant("after a kill");
+    }
+    panic!("the messages never count as poison");
 }

@@ -41,7 +41,6 @@ mod network;
 mod process;
 mod programs;
 mod rabbitmq;
-mod rabbitmq_cluster;
 mod refusals;
 mod schedules;
 mod sentinel;

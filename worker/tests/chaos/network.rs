@@ -163,6 +163,11 @@ fn swallowed_packets_are_an_outage() {
         .through(&wire.near());
     let mut world = World::on("swallowed packets", options);
     world.broker = format!("redis://{}:{}/0", Wire::ADDRESS, world.redis.port());
+    swallow_packets(world, &wire);
+}
+
+/// Runs a worker at the far end of a wire, which swallows all packets for a while.
+pub fn swallow_packets(mut world: World, wire: &Wire) {
     let far = wire.far();
     let starter: Vec<&str> = far.iter().map(String::as_str).collect();
     let mut command = through(&starter, &world.playground_command(&SMALL));

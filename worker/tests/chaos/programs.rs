@@ -73,7 +73,7 @@ impl World {
     fn redis_url(&self) -> String {
         match &self.rabbit {
             None => self.broker.clone(),
-            Some(_) => self.redis.url(),
+            Some(rabbit) => rabbit.results.clone(),
         }
     }
 
@@ -105,6 +105,7 @@ impl World {
         );
         let here = root().join("worker/tests/chaos");
         let tasks = root().join("php-tests/interop/python");
+        let (broker, master) = without_master(&self.broker);
         let mut command = Command::new(python);
         command
             .args(["-m", "celery", "-A", "python_fleet", "worker", "-l", "info"])
@@ -123,8 +124,9 @@ impl World {
             )
             .env("PYTHONDONTWRITEBYTECODE", "1")
             .env("PYTHONUNBUFFERED", "1")
-            .env("REDIS_URL", self.redis_url())
-            .env("BROKER_URL", &self.broker)
+            .env("REDIS_URL", without_master(&self.redis_url()).0)
+            .env("BROKER_URL", broker)
+            .env("MASTER_NAME", master)
             .env(
                 "QUEUE_TYPE",
                 self.rabbit.as_ref().map_or("", Rabbit::kind_name),
@@ -209,6 +211,12 @@ fn example(name: &str) -> PathBuf {
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// Splits an address into the part that Python reads, and the name of a Sentinel's master, which it
+/// takes from its settings.
+fn without_master(url: &str) -> (&str, &str) {
+    url.split_once("?master_name=").unwrap_or((url, ""))
 }
 
 /// Formats a duration for people.

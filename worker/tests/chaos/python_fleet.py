@@ -24,3 +24,6 @@ app.conf.task_acks_late = True
 if prefix := os.environ.get("KEY_PREFIX"):
     app.conf.broker_transport_options["global_keyprefix"] = prefix
     app.conf.result_backend_transport_options = {"global_keyprefix": prefix}
+if master := os.environ.get("MASTER_NAME"):
+    app.conf.broker_transport_options["master_name"] = master
+    app.conf.result_backend_transport_options = {"master_name": master}

@@ -7,17 +7,41 @@
 use std::time::{Duration, Instant};
 
 use celery_client::amqp::QueueType;
-use celery_testkit::{Fault, Proxy, wait_for};
+use celery_testkit::{RabbitMq, RabbitMqOptions, RedisOptions, wait_for};
 
 use crate::busy::{SMALL, at_work, last, seconds};
+use crate::kills::kill_until_suspect;
 use crate::programs::{Worker, seconds as spelled};
 use crate::world::{Kind, PATIENCE, World, by_scale};
+
+/// Makes a test of each scenario, which runs it on classic and then on quorum queues of one node.
+macro_rules! on_both {
+    ($($name:ident: $scenario:literal;)*) => {
+        mod on_both {
+            $(#[test] fn $name() {
+                $crate::rabbitmq::on_both(
+                    concat!("RabbitMQ, classic: ", $scenario),
+                    concat!("RabbitMQ, quorum: ", $scenario),
+                    super::$name,
+                );
+            })*
+        }
+    };
+}
+
+mod cluster;
+mod eta;
+mod fleet;
+mod network;
+#[cfg(feature = "failpoints")]
+mod steps;
 
 /// The number of kills after which workers may finish everything.
 const EPISODE: usize = 10;
 
 /// The tasks of a round with a database.
-const LOAD: [(Kind, u32); 5] = [
+const LOAD: [(Kind, u32); 6] = [
+    (Kind::Retrying, 10),
     (Kind::Created, 60),
     (Kind::Effect, 40),
     (Kind::Once, 40),
@@ -25,24 +49,9 @@ const LOAD: [(Kind, u32); 5] = [
     (Kind::Sleep(0.02), 40),
 ];
 
-/// Makes a test of a scenario on each kind of queue.
-macro_rules! on_both {
-    ($($name:ident: $scenario:literal;)*) => {
-        mod classic {
-            $(#[test] fn $name() {
-                super::$name(concat!("RabbitMQ, classic: ", $scenario), super::QueueType::Classic);
-            })*
-        }
-        mod quorum {
-            $(#[test] fn $name() {
-                super::$name(concat!("RabbitMQ, quorum: ", $scenario), super::QueueType::Quorum);
-            })*
-        }
-    };
-}
-
 on_both! {
     killed_workers_lose_nothing: "kill -9 under load";
+    poison_messages_become_dead_letters: "kill -9 until suspect";
     a_frozen_worker_does_nothing_twice: "SIGSTOP past the heartbeat, SIGCONT";
     closed_connections_lose_nothing: "connections closed";
     a_restart_loses_nothing: "restart";
@@ -50,22 +59,22 @@ on_both! {
     an_alarm_is_waited_for: "alarm, publishers blocked";
     messages_that_wait_too_long_come_again: "consumer_timeout";
     a_deleted_queue_is_created_again: "queue deleted, basic.cancel";
-    a_silent_link_is_given_up: "half-open link";
-    a_resetting_network_is_waited_for: "RST";
 }
 
-/// Starts a world with a database, a worker and a playground.
-fn with_database(scenario: &'static str, kind: QueueType) -> (World, Vec<Worker>) {
-    let world = World::on_rabbitmq(scenario, kind).with_database(&[]);
+/// Runs a scenario in two worlds, which have virtual hosts of their own on one node. It returns the
+/// nodes of its world.
+fn on_both(classic: &'static str, quorum: &'static str, scenario: fn(World) -> Vec<RabbitMq>) {
+    let mut nodes = vec![RabbitMqOptions::new().start().unwrap()];
+    for (name, kind) in [(classic, QueueType::Classic), (quorum, QueueType::Quorum)] {
+        let world = World::on_nodes(name, kind, nodes, RedisOptions::new());
+        nodes = scenario(world);
+    }
+}
+
+/// Adds a database, and starts a worker and a playground.
+fn with_database(world: World) -> (World, Vec<Worker>) {
+    let world = world.with_database(&[]);
     let workers = vec![world.worker(&SMALL), world.playground(&SMALL)];
-    (world, workers)
-}
-
-/// Starts a world and a playground, which is at work.
-fn busy(scenario: &'static str, kind: QueueType) -> (World, Vec<Worker>) {
-    let mut world = World::on_rabbitmq(scenario, kind);
-    let workers = vec![world.playground(&SMALL)];
-    at_work(&mut world);
     (world, workers)
 }
 
@@ -77,9 +86,9 @@ fn load(world: &mut World) {
     world.work_a_little(Duration::from_millis(400));
 }
 
-fn killed_workers_lose_nothing(scenario: &'static str, kind: QueueType) {
+fn killed_workers_lose_nothing(world: World) -> Vec<RabbitMq> {
     let kills = by_scale(10, 50, 500);
-    let mut world = World::on_rabbitmq(scenario, kind).with_database(&[]);
+    let mut world = world.with_database(&[]);
     let more = ["-c", "4", "--prefetch-multiplier", "10"];
     let mut killed = 0;
     while killed < kills {
@@ -113,14 +122,37 @@ fn killed_workers_lose_nothing(scenario: &'static str, kind: QueueType) {
         }
     }
     let workers = vec![world.worker(&more), world.playground(&more)];
-    world.finish(killed, workers);
+    world.finish(killed, workers).nodes
+}
+
+/// Messages whose tasks kill their workers become dead letters. A message that waits beside them may
+/// be counted, too, once it was published anew for its start.
+fn poison_messages_become_dead_letters(mut world: World) -> Vec<RabbitMq> {
+    let times = by_scale(1, 3, 10);
+    let more = ["-c", "5", "-l", "debug"];
+    let (mut kills, mut waited, mut counted) = (0, 0, 0);
+    for _ in 0..times {
+        let ids = world.post(Kind::Sleep(5.0), 5);
+        let others = world.post(Kind::Noop, 20);
+        kills += kill_until_suspect(&mut world, &ids, &more);
+        let worker = world.playground(&more);
+        world.drain(&[&worker]);
+        assert!(ids.iter().all(|id| world.was_replayed(id)), "{ids:?}");
+        waited += others.len();
+        counted += others.iter().filter(|id| world.was_replayed(id)).count();
+        worker.stop();
+    }
+    world.note(format!(
+        "{counted} of {waited} that waited beside them, too"
+    ));
+    world.finish(kills, vec![]).nodes
 }
 
 /// A worker that sleeps past two heartbeats has lost its messages, and wakes with tags that are no
 /// longer valid.
-fn a_frozen_worker_does_nothing_twice(scenario: &'static str, kind: QueueType) {
+fn a_frozen_worker_does_nothing_twice(world: World) -> Vec<RabbitMq> {
     let times = by_scale(1, 5, 20);
-    let mut world = World::on_rabbitmq(scenario, kind).with_database(&[]);
+    let mut world = world.with_database(&[]);
     // The server gives a silent client up after two intervals.
     world.broker = format!("{}?heartbeat=1", world.broker);
     world.fault = Duration::from_secs(5);
@@ -145,26 +177,27 @@ fn a_frozen_worker_does_nothing_twice(scenario: &'static str, kind: QueueType) {
         workers[0].process.resume();
         world.one_more_soon(Kind::Effect);
     }
-    world.finish(times, workers);
+    world.finish(times, workers).nodes
 }
 
-fn closed_connections_lose_nothing(scenario: &'static str, kind: QueueType) {
+fn closed_connections_lose_nothing(world: World) -> Vec<RabbitMq> {
     let times = by_scale(10, 50, 300);
-    let (mut world, workers) = with_database(scenario, kind);
+    let (mut world, workers) = with_database(world);
     for _ in 0..times {
         load(&mut world);
         world.node().close_connections().unwrap();
     }
     world.one_more_soon(Kind::Noop);
-    world.finish(times, workers);
+    world.finish(times, workers).nodes
 }
 
-fn a_restart_loses_nothing(scenario: &'static str, kind: QueueType) {
-    let times = by_scale(2, 10, 50);
-    let (mut world, workers) = with_database(scenario, kind);
-    let mut slowest = Duration::ZERO;
+fn a_restart_loses_nothing(world: World) -> Vec<RabbitMq> {
+    let times = by_scale(2, 10, 100);
+    let (mut world, workers) = with_database(world);
+    let (mut end, mut start) = (Duration::ZERO, Duration::ZERO);
     for turn in 0..times {
         load(&mut world);
+        let begun = Instant::now();
         // The first end is orderly. RabbitMQ 3.10 may never start a quorum queue again if its node is
         // killed a moment after the declaration.
         if turn % 2 == 0 {
@@ -172,23 +205,27 @@ fn a_restart_loses_nothing(scenario: &'static str, kind: QueueType) {
         } else {
             world.node().kill9();
         }
+        end = end.max(begun.elapsed());
         let begun = Instant::now();
         world.node().restart().unwrap();
-        slowest = slowest.max(begun.elapsed());
+        start = start.max(begun.elapsed());
         world.one_more_soon(Kind::Noop);
     }
-    world.fault = slowest;
-    world.note(format!("slowest start of the server {}", spelled(slowest)));
-    world.finish(times, workers);
+    world.fault = end + start;
+    world.note(format!(
+        "slowest end of the server {}, slowest start {}",
+        spelled(end),
+        spelled(start)
+    ));
+    world.finish(times, workers).nodes
 }
 
-fn a_frozen_server_is_waited_for(scenario: &'static str, kind: QueueType) {
+fn a_frozen_server_is_waited_for(mut world: World) -> Vec<RabbitMq> {
     let lengths = by_scale(
         &[6.0][..],
         &[1.0, 5.0, 15.0],
         &[0.5, 1.0, 3.0, 10.0, 30.0, 60.0],
     );
-    let mut world = World::on_rabbitmq(scenario, kind);
     world.broker = format!("{}?heartbeat=2", world.broker);
     let workers = vec![world.playground(&SMALL)];
     for seconds in lengths {
@@ -199,31 +236,42 @@ fn a_frozen_server_is_waited_for(scenario: &'static str, kind: QueueType) {
         world.one_more_soon(Kind::Noop);
     }
     world.note(format!("away {}", seconds(lengths)));
-    world.finish(lengths.len(), workers);
+    world.finish(lengths.len(), workers).nodes
 }
 
-/// While the alarm lasts, the server reads nothing from connections that publish. Tasks without
-/// follow-ups still end, because they are acknowledged on another connection.
-fn an_alarm_is_waited_for(scenario: &'static str, kind: QueueType) {
-    let times = by_scale(1, 5, 20);
-    let (mut world, workers) = busy(scenario, kind);
-    for _ in 0..times {
+/// While an alarm of memory or of the disk lasts, the server reads nothing from connections that
+/// publish. A worker that must publish a retry then waits, and ends nothing else meanwhile.
+fn an_alarm_is_waited_for(mut world: World) -> Vec<RabbitMq> {
+    let times = by_scale(2, 6, 20);
+    let workers = vec![world.playground(&SMALL)];
+    at_work(&mut world);
+    for turn in 0..times {
         at_work(&mut world);
-        // Each retry is a message that follows, and the alarm comes between two of them.
+        // A retry is a message that follows. The tasks before it take longer than the start of the alarm.
+        world.post(Kind::Sleep(0.1), 100);
         world.post(Kind::Retrying, 20);
-        world.node().alarm(true).unwrap();
+        let alarm = if turn % 2 == 0 {
+            RabbitMq::alarm
+        } else {
+            RabbitMq::disk_alarm
+        };
+        alarm(world.node(), true).unwrap();
+        wait_for(PATIENCE, "the server to block a publisher", || {
+            world.observe();
+            world.node().blocked_connections().is_ok_and(|it| it > 0)
+        })
+        .unwrap();
         last(&mut world, Duration::from_secs(by_scale(2, 5, 10)));
-        world.node().alarm(false).unwrap();
+        alarm(world.node(), false).unwrap();
         world.one_more_soon(Kind::Noop);
     }
-    world.finish(times, workers);
+    world.finish(times, workers).nodes
 }
 
 /// The server closes a channel on which a message was not acknowledged in time, although it only
 /// waits in the worker.
-fn messages_that_wait_too_long_come_again(scenario: &'static str, kind: QueueType) {
+fn messages_that_wait_too_long_come_again(mut world: World) -> Vec<RabbitMq> {
     let tasks = by_scale(12, 24, 60);
-    let mut world = World::on_rabbitmq(scenario, kind);
     world
         .node()
         .eval(
@@ -231,69 +279,34 @@ fn messages_that_wait_too_long_come_again(scenario: &'static str, kind: QueueTyp
              application:set_env(rabbit, channel_tick_interval, 500)",
         )
         .unwrap();
+    let said = world.node().log().len();
     let workers = vec![world.playground(&["-c", "1", "--prefetch-multiplier", "50"])];
     world.post(Kind::Sleep(0.5), tasks);
     world.drain(&workers.iter().collect::<Vec<_>>());
-    let log = world.node().log();
+    let log = world.node().log().split_off(said);
     let closed = log.matches("delivery acknowledgement on channel").count();
     assert!(closed > 0, "the server never closed a channel");
     world.one_more_soon(Kind::Noop);
-    world.finish(closed, workers);
+    world.finish(closed, workers).nodes
 }
 
 /// What is in a queue goes with it, so that it is deleted empty. The worker creates it again.
 ///
 /// If another program creates a quorum queue within some milliseconds, RabbitMQ 3.10 sends no
 /// `basic.cancel` in about one of three cases, and the consumer gets nothing from the new queue.
-fn a_deleted_queue_is_created_again(scenario: &'static str, kind: QueueType) {
+fn a_deleted_queue_is_created_again(mut world: World) -> Vec<RabbitMq> {
     let times = by_scale(3, 10, 50);
-    let (mut world, workers) = busy(scenario, kind);
+    let workers = vec![world.playground(&SMALL)];
+    at_work(&mut world);
     for _ in 0..times {
         at_work(&mut world);
         world.drain(&workers.iter().collect::<Vec<_>>());
         world.rabbit().delete("play");
         wait_for(PATIENCE, "the worker to create the queue", || {
-            let ready = world.node().ready_messages("/", "play");
-            ready.is_ok_and(|ready| ready.is_some())
+            world.rabbit().has_queue("play")
         })
         .unwrap();
         world.one_more_soon(Kind::Noop);
     }
-    world.finish(times, workers);
-}
-
-/// Puts a faulty network between worker and RabbitMQ for a while, and then a healthy one.
-fn on_a_faulty_way(scenario: &'static str, kind: QueueType, fault: Fault, seconds: u64) {
-    let mut world = World::on_rabbitmq(scenario, kind);
-    let port = world.node().port();
-    let proxy = Proxy::to_port(port).unwrap();
-    let through = world
-        .broker
-        .replace(&port.to_string(), &proxy.port().to_string());
-    world.broker = format!("{through}?heartbeat=2");
-    let workers = vec![world.playground(&SMALL)];
-    at_work(&mut world);
-    proxy.set(fault);
-    if fault == Fault::Reset {
-        proxy.reset_all();
-    }
-    world.post(Kind::Noop, 50);
-    let connections = proxy.accepted();
-    world.fault = Duration::from_secs(seconds);
-    world.wait_until_open(0, world.fault);
-    wait_for(PATIENCE, "a connection to be given up", || {
-        proxy.accepted() > connections
-    })
-    .unwrap();
-    proxy.set(Fault::None);
-    world.one_more_soon(Kind::Noop);
-    world.finish(1, workers);
-}
-
-fn a_silent_link_is_given_up(scenario: &'static str, kind: QueueType) {
-    on_a_faulty_way(scenario, kind, Fault::Silence, by_scale(8, 20, 60));
-}
-
-fn a_resetting_network_is_waited_for(scenario: &'static str, kind: QueueType) {
-    on_a_faulty_way(scenario, kind, Fault::Reset, by_scale(2, 20, 60));
+    world.finish(times, workers).nodes
 }

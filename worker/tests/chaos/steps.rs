@@ -8,7 +8,7 @@ use crate::programs::Worker;
 use crate::world::{Kind, PATIENCE, World, by_scale, from_now};
 
 /// The steps, and how often one turn passes each of them at least.
-const STEPS: [(&str, u32); 9] = [
+pub const STEPS: [(&str, u32); 9] = [
     // Nothing was claimed; messages were claimed, and no other role knows of them; one is about to
     // be handed out.
     ("claim", 1),
@@ -31,6 +31,7 @@ pub const TASKS: u32 = 20;
 /// The number of the signal SIGABRT.
 const ABORTED: i32 = 6;
 
+/// Sends the tasks of a turn, and starts a worker that dies at one of the passes of a step.
 pub fn die_at(world: &mut World, step: &str, passes: u32, more: &[&str]) {
     world.post(Kind::Created, TASKS / 2);
     world.post(Kind::Effect, TASKS / 4);

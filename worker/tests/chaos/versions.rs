@@ -124,6 +124,6 @@ fn a_deployment_under_load_does_everything_once() {
         // A warm stop gives back what has not begun.
         std::mem::replace(&mut running, next).stop();
     }
-    let twice = world.finish(times, vec![running]);
+    let twice = world.finish(times, vec![running]).twice;
     assert_eq!(twice, 0, "a deployment without deaths repeats nothing");
 }

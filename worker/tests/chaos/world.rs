@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use celery_protocol::message::{EncodeOptions, Task};
 use celery_protocol::time::Timestamp;
-use celery_testkit::{MariaDb, Redis, RedisOptions, wait_for};
+use celery_testkit::{MariaDb, RabbitMq, Redis, RedisOptions, wait_for};
 use regex::Regex;
 use serde_json::value::RawValue;
 use tempfile::TempDir;
@@ -275,6 +275,14 @@ pub struct World {
     notes: Vec<String>,
 }
 
+/// What is left of a world.
+pub struct Finished {
+    /// How many effects happened more than once.
+    pub twice: usize,
+    /// The nodes of RabbitMQ, which another world may use.
+    pub nodes: Vec<RabbitMq>,
+}
+
 impl World {
     /// Makes a world with a Redis that keeps everything on disk, and without a database.
     pub fn new(scenario: &'static str) -> World {
@@ -415,8 +423,17 @@ impl World {
 
     /// Like [`post`](Self::post), for tasks that must not run before `eta`.
     pub fn post_at(&mut self, kind: Kind, count: u32, eta: Option<Timestamp>) -> Vec<String> {
+        self.post_each_at(kind, std::iter::repeat_n(eta, count as usize))
+    }
+
+    /// Sends one task for each of these times, before which it must not run.
+    pub fn post_each_at(
+        &mut self,
+        kind: Kind,
+        etas: impl IntoIterator<Item = Option<Timestamp>>,
+    ) -> Vec<String> {
         let mut tasks = Vec::new();
-        for _ in 0..count {
+        for eta in etas {
             let (id, number) = self.next_id(kind);
             let mut task = kind.to_task(&id, number);
             task.eta = eta;
@@ -464,6 +481,11 @@ impl World {
         let counter = self.numbers.entry(kind.letter()).or_default();
         *counter += 1;
         (format!("{}{counter}", kind.letter()), *counter)
+    }
+
+    /// Returns the number of tasks that were not yet seen done.
+    pub fn open(&self) -> usize {
+        self.open.len()
     }
 
     /// Returns `true` if a task was not yet seen done.
@@ -532,6 +554,14 @@ impl World {
         done.retain(|(id, failed)| {
             may_end(self, id, *failed) || !(dead.contains_key(*id) || self.replayed.contains(*id))
         });
+    }
+
+    /// Returns the number of dead letters.
+    pub fn dead(&mut self) -> usize {
+        match &self.rabbit {
+            Some(rabbit) => rabbit.dead(),
+            None => self.ask(&["XLEN", "celery.dead"]),
+        }
     }
 
     /// Returns the dead letters: the id of each, and its place in the stream. Their only cause here
@@ -788,8 +818,8 @@ impl World {
     }
 
     /// Waits until everything is done, stops the workers, asserts that nothing is left, and writes
-    /// the line of the report. Returns how many effects happened more than once.
-    pub fn finish(mut self, times: usize, workers: Vec<Worker>) -> usize {
+    /// the line of the report.
+    pub fn finish(mut self, times: usize, workers: Vec<Worker>) -> Finished {
         self.drain(&workers.iter().collect::<Vec<_>>());
         for worker in workers {
             worker.stop();
@@ -830,7 +860,10 @@ impl World {
             self.notes.join("; "),
         ];
         report(&line);
-        twice.unwrap_or_default()
+        Finished {
+            twice: twice.unwrap_or_default(),
+            nodes: self.rabbit.map_or_else(Vec::new, |rabbit| rabbit.nodes),
+        }
     }
 
     /// Asserts that every row is completed and every effect has happened. Returns how many effects

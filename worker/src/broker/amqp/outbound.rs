@@ -22,6 +22,7 @@ use crate::broker::settlement::{
     Chord, Complete, Document, Fate, Join, Letter, Part, Redelivery, Settled, Settlement, Step,
 };
 use crate::broker::tag::Tag;
+use crate::failpoint::failpoint;
 use crate::monitor::Pulse;
 
 /// The part with which a role carries out verdicts.
@@ -127,7 +128,9 @@ impl Outbound {
             return Vec::new();
         }
         let publications: Vec<Publication<'_>> = copies.iter().map(Copy::publication).collect();
+        failpoint!("copy");
         let published = self.publisher.publish(&publications).await;
+        failpoint!("copied");
         let answers = published.answers.iter().map(|answer| match answer {
             Confirm::Taken => Ok(()),
             answer => Err(reason(answer)),
@@ -197,7 +200,9 @@ impl outbound::Outbound for Outbound {
         let (owners, publications): (Vec<usize>, Vec<Publication<'_>>) =
             publications.into_iter().unzip();
         if !publications.is_empty() {
+            failpoint!("publish");
             let published = self.publisher.publish(&publications).await;
+            failpoint!("confirmed");
             settled.repeated = published.repeated;
             for (at, answer) in owners.iter().zip(&published.answers) {
                 if *answer != Confirm::Taken {

@@ -7,7 +7,7 @@ use celery_client::amqp::aio::{Confirm, ConnectOptions, Connection, Failure, Pub
 use celery_client::amqp::{AmqpEndpoint, Queue, QueueType};
 use celery_protocol::amqp::{Method, Properties, Reply, Reserved, Short};
 use celery_protocol::message::{EncodeOptions, Task};
-use celery_testkit::{RabbitMq, RabbitMqOptions, RedisOptions};
+use celery_testkit::{RabbitMq, RedisOptions, wait_for};
 use tokio::runtime::Runtime;
 
 use super::{Kind, PATIENCE, World};
@@ -21,6 +21,9 @@ const LEVELS: usize = 28;
 /// The channels of the test's connections.
 const POSTS: u16 = 1;
 const LOOKS: u16 = 2;
+/// The longest wait for an answer. A node may never confirm a message that it took while another one
+/// was killed.
+const ANSWER: Duration = Duration::from_secs(5);
 /// The pause before the next try on another connection.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -28,26 +31,32 @@ const PAUSE: Duration = Duration::from_millis(50);
 pub struct Rabbit {
     pub nodes: Vec<RabbitMq>,
     kind: QueueType,
+    /// The virtual host of the world.
+    vhost: String,
+    /// The results' address for the workers.
+    pub results: String,
     runtime: Runtime,
 }
 
 impl World {
-    /// Makes a world whose broker is a RabbitMQ of one node with queues of this kind, and without a
-    /// database.
-    pub fn on_rabbitmq(scenario: &'static str, kind: QueueType) -> World {
-        let node = RabbitMqOptions::new().start().unwrap();
-        World::on_nodes(scenario, kind, vec![node])
-    }
-
-    /// Makes a world whose broker are these nodes, and without a database.
-    pub fn on_nodes(scenario: &'static str, kind: QueueType, nodes: Vec<RabbitMq>) -> World {
-        let mut world = World::on(scenario, RedisOptions::new());
-        let urls: Vec<String> = nodes.iter().map(RabbitMq::url).collect();
+    /// Makes a world whose broker is a virtual host of these nodes with queues of this kind, and
+    /// without a database. Its results are on a Redis with these options.
+    pub fn on_nodes(
+        scenario: &'static str,
+        kind: QueueType,
+        nodes: Vec<RabbitMq>,
+        results: RedisOptions,
+    ) -> World {
+        let mut world = World::on(scenario, results);
+        let vhost = nodes[0].add_vhost().unwrap();
+        let urls: Vec<String> = nodes.iter().map(|node| node.url_of(&vhost)).collect();
         world.broker = urls.join(";");
         let runtime = tokio::runtime::Builder::new_current_thread();
         let rabbit = Rabbit {
             nodes,
             kind,
+            vhost,
+            results: world.redis.url(),
             runtime: { runtime }.enable_all().build().unwrap(),
         };
         rabbit.declare();
@@ -77,12 +86,15 @@ impl World {
     /// `poison`.
     pub(super) fn replay_on_rabbitmq(&mut self) {
         let Some(rabbit) = &self.rabbit else { return };
-        if rabbit.depth(&[DEAD]).is_none_or(|depth| depth == 0) {
+        if rabbit.dead() == 0 {
             return;
         }
         for (id, cause) in rabbit.take_dead_letters() {
             assert_eq!(cause, "poison", "{id} is a dead letter");
-            let kind = self.open[&id];
+            // A message whose worker died before it was acknowledged may be there twice.
+            let Some(kind) = self.open.get(&id) else {
+                continue;
+            };
             let task = kind.task(&id);
             rabbit.publish(kind.queue(), &[task]);
             self.replayed.insert(id);
@@ -199,31 +211,62 @@ impl Rabbit {
         })
     }
 
-    /// Returns the number of all messages: in the queues, held, waiting for their ETA, and dead.
+    /// Returns the number of all messages: waiting for their ETA, in the queues, held, and dead.
     /// `None`: the broker does not answer.
     pub fn messages(&self) -> Option<usize> {
+        // A message moves from level to level down to its queue. Counted in this order, none is
+        // passed over.
         let levels: Vec<String> = (0..LEVELS)
+            .rev()
             .map(|it| format!("celery_delayed_{it}"))
             .collect();
         let levels = levels.iter().map(String::as_str);
-        let queues: Vec<&str> = QUEUES.into_iter().chain([DEAD]).chain(levels).collect();
+        let queues: Vec<&str> = levels.chain(QUEUES).chain([DEAD]).collect();
         self.depth(&queues)
     }
 
+    /// Returns the number of dead letters; 0 if the broker does not answer.
+    pub fn dead(&self) -> usize {
+        self.depth(&[DEAD]).unwrap_or(0)
+    }
+
+    /// Returns `true` if the queue exists.
+    pub fn has_queue(&self, name: &str) -> bool {
+        let ready = self.nodes[0].ready_messages(&self.vhost, name);
+        ready.is_ok_and(|ready| ready.is_some())
+    }
+
     fn depth(&self, queues: &[&str]) -> Option<usize> {
-        let mut depths = self.nodes.iter().map(|node| node.depth("/", queues));
+        let mut depths = self
+            .nodes
+            .iter()
+            .map(|node| node.depth(&self.vhost, queues));
         let (ready, held) = depths.find_map(Result::ok)?;
         Some(ready + held)
     }
 
+    /// Waits until one node may be killed without stopping a queue: all members of all quorum queues
+    /// are there.
+    pub fn wait_for_members(&self) {
+        let complete = |node: &RabbitMq| node.can_lose_a_node().is_ok_and(|may| may);
+        wait_for(PATIENCE, "all members of the quorum queues", || {
+            self.nodes.iter().all(complete)
+        })
+        .unwrap();
+    }
+
     /// Asserts that the broker has at least one message for each open task. No worker may be
     /// running. A look at the messages themselves would mark them as redelivered, so that
-    /// they are only counted.
+    /// they are only counted. A message that moves to another queue is in neither for a moment, so
+    /// that they are counted again if some are missing.
     pub fn assert_has(&self, open: usize, when: &str) {
-        let messages = self.messages();
-        let enough = messages.is_some_and(|messages| messages >= open);
+        let mut messages = None;
+        let enough = wait_for(PATIENCE, "", || {
+            messages = self.messages();
+            messages.is_some_and(|messages| messages >= open)
+        });
         assert!(
-            enough,
+            enough.is_ok(),
             "{when}: {open} tasks are open, {messages:?} messages are there"
         );
     }
@@ -241,7 +284,7 @@ impl Rabbit {
     fn with<T>(&self, call: impl AsyncFn(&mut Connection) -> Result<T, Failure>) -> T {
         let trying = async {
             for node in self.nodes.iter().cycle() {
-                if let Ok(mut connection) = open(node).await
+                if let Ok(mut connection) = open(&node.url_of(&self.vhost)).await
                     && let Ok(done) = call(&mut connection).await
                 {
                     // What was asked for is done, so that this may fail.
@@ -259,10 +302,10 @@ impl Rabbit {
     }
 }
 
-async fn open(node: &RabbitMq) -> Result<Connection, Failure> {
-    let endpoint = AmqpEndpoint::from_url(&node.url()).unwrap();
+async fn open(url: &str) -> Result<Connection, Failure> {
+    let endpoint = AmqpEndpoint::from_url(url).unwrap();
     let mut options = ConnectOptions::new("test");
-    options.response_timeout = PATIENCE;
+    options.response_timeout = ANSWER;
     let mut connection = Connection::open(&endpoint, &options).await?;
     connection.open_confirming(POSTS).await?;
     Ok(connection)

@@ -1,14 +1,16 @@
 //! A RabbitMQ of three nodes with quorum queues, of which one is killed again and again while PHP
 //! posts and workers of both languages run.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use celery_client::amqp::QueueType;
-use celery_testkit::{Php, Process, RabbitMqOptions};
+use celery_testkit::{Php, Process, RabbitMqOptions, RedisOptions, wait_for};
 
-use crate::busy::SMALL;
+use crate::busy::LOGGING;
+use crate::fleet::successes;
 use crate::programs::seconds;
 use crate::world::{Kind, PATIENCE, World, by_scale};
 
@@ -33,7 +35,7 @@ impl Poster {
         let php = Php::new().unwrap();
         php.load(&extension).unwrap();
         let program = Php::program().unwrap();
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/chaos/poster.php");
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/chaos/rabbitmq/poster.php");
         let mut command = Command::new(&program);
         command.arg(script).arg(broker);
         command.args([first.to_string(), count.to_string()]);
@@ -58,6 +60,23 @@ impl Poster {
     }
 }
 
+/// Waits until each of these workers has done a task that was posted after the loss of a node.
+fn all_go_on(world: &mut World, workers: &[&Process]) {
+    let mut waiting: Vec<(&Process, usize)> =
+        workers.iter().map(|it| (*it, it.log_len())).collect();
+    let mut posted = BTreeSet::new();
+    wait_for(PATIENCE, "each worker to go on without the node", || {
+        posted.extend(world.post(Kind::Sleep(0.002), 20));
+        world.wait_until_open(0, LOOK);
+        waiting.retain(|(worker, said)| {
+            let log = worker.log().split_off(*said);
+            !successes(&[log]).keys().any(|id| posted.contains(id))
+        });
+        waiting.is_empty()
+    })
+    .unwrap();
+}
+
 #[test]
 fn a_killed_node_of_three_loses_nothing() {
     let times = by_scale(2, 10, 100);
@@ -67,7 +86,7 @@ fn a_killed_node_of_three_loses_nothing() {
     }
     let nodes = RabbitMqOptions::new().start_cluster(NODES).unwrap();
     let scenario = "RabbitMQ, quorum: a node of three killed";
-    let mut world = World::on_nodes(scenario, QueueType::Quorum, nodes);
+    let mut world = World::on_nodes(scenario, QueueType::Quorum, nodes, RedisOptions::new());
     // Each worker and PHP prefer another node.
     let all: Vec<String> = world.broker.split(';').map(str::to_owned).collect();
     let from = |first: usize| {
@@ -77,41 +96,63 @@ fn a_killed_node_of_three_loses_nothing() {
     let mut workers = Vec::new();
     for first in 0..2 {
         world.broker = from(first);
-        workers.push(world.playground(&SMALL));
+        workers.push(world.playground(&LOGGING));
     }
     world.broker = from(2);
     let mut python = world.python("play", 3_600);
-    let (mut failed, mut slowest) = (0, 0.0_f64);
+    let (mut failed, mut post) = (0, 0.0_f64);
+    let [mut without, mut start, mut sync] = [Duration::ZERO; 3];
     for turn in 0..times {
+        // A queue with two members of three stops when one of these fails.
+        let begun = Instant::now();
+        world.rabbit().wait_for_members();
+        sync = sync.max(begun.elapsed());
         let (first, count) = world.expect_posts(Kind::Sleep(0.002), POSTS);
         let poster = Poster::start(&from(turn % NODES), first, count).unwrap();
         let moment = Duration::from_millis(world.random.u64(100..1_500));
         world.wait_until_open(0, moment);
         let node = world.random.usize(0..NODES);
         world.rabbit().nodes[node].kill9();
-        // The others go on meanwhile.
-        let without = Duration::from_millis(world.random.u64(500..4_000));
-        world.wait_until_open(0, without);
+        let begun = Instant::now();
+        let all = [&python, &workers[0].process, &workers[1].process];
+        all_go_on(&mut world, &all);
+        without = without.max(begun.elapsed());
         let mut killed = world.rabbit().nodes.remove(node);
         let restarting = std::thread::spawn(move || {
+            let begun = Instant::now();
             killed.restart().unwrap();
-            killed
+            (killed, begun.elapsed())
         });
         while !restarting.is_finished() {
             world.observe();
             std::thread::sleep(LOOK);
         }
-        let restarted = restarting.join().unwrap();
+        let (restarted, took) = restarting.join().unwrap();
+        start = start.max(took);
         world.rabbit().nodes.insert(node, restarted);
-        world.drain(&workers.iter().collect::<Vec<_>>());
         let (again, longest) = poster.finish();
-        (failed, slowest) = (failed + again, slowest.max(longest));
+        world.drain(&workers.iter().collect::<Vec<_>>());
+        (failed, post) = (failed + again, post.max(longest));
+        println!(
+            "{} of {times} kills: {again} posts failed at first, the node started in {took:?}",
+            turn + 1
+        );
     }
     world.note(format!(
-        "posts from PHP that failed at first: {failed}, longest post {}",
-        seconds(Duration::from_secs_f64(slowest))
+        "posts from PHP that failed at first: {failed}, longest post {}; each worker went on after {}; \
+         slowest start of a node {}, longest wait for its queues {}",
+        seconds(Duration::from_secs_f64(post)),
+        seconds(without),
+        seconds(start),
+        seconds(sync)
     ));
+    assert_eq!(python.exit_status(), None, "{}", python.log());
     python.terminate();
     python.wait(PATIENCE).unwrap();
+    let theirs = successes(&[python.log()]).len();
+    let ours: Vec<String> = workers.iter().map(|it| it.process.log()).collect();
+    let ours = successes(&ours).len();
+    assert!(theirs > 0 && ours > 0, "Python did {theirs}, Rust {ours}");
+    world.note(format!("Python did {theirs}, Rust {ours}"));
     world.finish(times, workers);
 }
