@@ -13,7 +13,7 @@ use sqlx::postgres::{PgRow, PgTypeInfo, PgTypeKind, PgValueFormat};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Column as _, Row, TypeInfo as _, ValueRef as _};
 
-use super::rows::Cell;
+use super::cell::Cell;
 
 /// Microseconds from the epoch of Unix to that of PostgreSQL, 2000-01-01.
 const POSTGRES_EPOCH: i64 = 946_684_800_000_000;

@@ -13,6 +13,7 @@
 
 mod binding;
 mod caller;
+mod cell;
 mod cells;
 mod connection;
 mod dialect;
