@@ -667,6 +667,29 @@ async fn settle_does_every_step_and_acknowledges_last() {
 }
 
 #[tokio::test]
+async fn settle_gives_a_failure_its_own_time() {
+    let mut b = Bench::new().await;
+    b.held(&["{1}", "{2}", "{3}"]).await;
+    b.ask(&["SET", "done", r#"{"status": "SUCCESS"}"#]).await;
+    let keys = ["unacked", "index", "dead", "short", "endless", "done"];
+    #[rustfmt::skip]
+    let arguments = [
+        "60", "celery@test", "1000", "3", "steps", "rs:a:1:0001", "rs:a:1:0002", "rs:a:1:0003",
+        "1", "failure", "4", "{a}", "500",
+        "1", "failure", "5", "{b}", "0",
+        "1", "failure", "6", "{c}", "500",
+    ];
+    let answer = b.run(&scripts::SETTLE, &keys, &arguments).await.unwrap();
+    assert_eq!(answer, "[[] []]");
+    assert_eq!(b.ask(&["MGET", "short", "endless"]).await, "[{a} {b}]");
+    let left = ["short", "endless"].map(|key| b.redis.cli(&["TTL", key]).unwrap());
+    let left = left.map(|text| text.trim().parse::<i64>().unwrap());
+    assert!((400..=500).contains(&left[0]) && left[1] == -1, "{left:?}");
+    assert!(b.ask(&["GET", "done"]).await.contains("SUCCESS"));
+    assert_eq!(b.ask(&["EXISTS", "unacked", "index"]).await, "0");
+}
+
+#[tokio::test]
 async fn settle_keeps_tasks_that_it_could_not_settle() {
     let mut b = Bench::new().await;
     b.held(&["{1}", "{2}"]).await;

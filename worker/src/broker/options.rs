@@ -103,6 +103,8 @@ pub(crate) struct Subscription<'a> {
     pub(crate) results: &'a Results,
     /// How long results live; zero means without limit.
     pub(crate) result_expires: Duration,
+    /// How long failures live; zero means without limit.
+    pub(crate) failure_expires: Duration,
     /// The form in which results are stored.
     pub(crate) form: StoredForm,
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use celery_protocol::message::Task;
-use celery_protocol::result::State;
+use celery_protocol::result::{ResultDoc, State};
 use serde_json::value::RawValue;
 
 use super::{Lock, Tag};
@@ -95,6 +95,18 @@ pub(crate) enum ResultStep {
 pub(crate) struct Document {
     pub(crate) id: String,
     pub(crate) json: Vec<u8>,
+    /// `true` if the state is FAILURE. Failures can live for a time of their own.
+    pub(crate) failed: bool,
+}
+
+impl From<&ResultDoc> for Document {
+    fn from(doc: &ResultDoc) -> Self {
+        Document {
+            id: doc.task_id.clone(),
+            json: doc.encode(),
+            failed: doc.status == State::Failure,
+        }
+    }
 }
 
 /// A chord that begins.
@@ -258,13 +270,12 @@ impl Step {
     }
 
     /// Makes the step that stores a document.
-    pub(crate) fn store(id: impl Into<String>, json: Vec<u8>) -> Step {
-        let id = id.into();
-        Step::Result(ResultStep::Store(Document { id, json }))
+    pub(crate) fn store(doc: &ResultDoc) -> Step {
+        Step::Result(ResultStep::Store(doc.into()))
     }
 
     /// Returns how many bytes of this step travel to the broker.
-    fn size(&self) -> usize {
+    pub(crate) fn size(&self) -> usize {
         match self {
             Step::Publish(outgoing) => outgoing.message.len(),
             Step::Note(_, bytes) => bytes.len(),

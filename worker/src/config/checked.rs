@@ -75,6 +75,11 @@ pub(super) fn zero_or_a_second(time: &Duration) -> Result<(), String> {
     Ok(())
 }
 
+/// Refuses like [`zero_or_a_second`], unless the setting is missing.
+pub(super) fn none_zero_or_a_second(time: &Option<Duration>) -> Result<(), String> {
+    time.as_ref().map_or(Ok(()), zero_or_a_second)
+}
+
 /// Refuses numbers outside the range.
 pub(super) fn within(number: usize, range: &RangeInclusive<usize>) -> Result<(), String> {
     if !range.contains(&number) {

@@ -21,7 +21,7 @@ use clap::ArgMatches;
 use super::annotation::Annotation;
 use super::checked::{
     Check, Checked, DatabaseUrl, Headers, a_priority, a_queue, at_least_a_second, at_least_one,
-    checked, no_control_character, within, zero_or_a_second,
+    checked, no_control_character, none_zero_or_a_second, within, zero_or_a_second,
 };
 use super::given::{Given, read_slots, slots};
 use super::log::LogFormat;
@@ -119,6 +119,19 @@ declare_settings! {
         celery: "result_expires",
         builder: |time: Duration| time.into(),
         example: "Duration::from_hours(1)",
+    }
+
+    /// Sets how long the results of failed tasks are kept, from 1 s. Zero keeps them without limit.
+    result_failure_expires: Option<Duration> {
+        group: Broker,
+        check: none_zero_or_a_second,
+        value: "TIME",
+        help: "How long failures are kept; 0 means without limit",
+        default: "`--result-expires`",
+        more: "The state FAILURE only: retries and revocations live like results",
+        celery: "result_failure_expires",
+        builder: |time: Duration| time.into(),
+        example: "Duration::from_hours(72)",
     }
 
     /// Sets the URL of the database, which tasks then get as `State<Database>`: `mysql://`,

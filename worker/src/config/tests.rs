@@ -111,6 +111,7 @@ fn wrong_settings_are_named() {
         ("lease = 1e19", "--lease"),
         ("key_prefix = \"a\\n\"", "--key-prefix"),
         ("result_expires = '500ms'", "--result-expires"),
+        ("result_failure_expires = '500ms'", "--result-failure-expires"),
         ("metrics_addr = 'all:9808'", "--metrics-addr"),
         (
             "worker_soft_shutdown_timeout = 'x'",
@@ -258,6 +259,7 @@ const SAMPLES: [(&str, &str, &str, &str); 63] = [
     ("result_key_prefix", "r:", "'r:'", "\"r:\""),
     ("master_name", "m", "'m'", "\"m\""),
     ("result_expires", "2h", "7200", "\"7200s\""),
+    ("result_failure_expires", "3h", "10800", "\"10800s\""),
     ("database", "sqlite:x", "'sqlite:x'", "\"sqlite:x\""),
     ("database_timeout", "1m", "60.0", "\"60s\""),
     ("database_connections", "3", "3", "3"),

@@ -88,8 +88,16 @@ mod tests {
         }
     }
 
+    fn document(id: &str) -> Document {
+        Document {
+            id: id.to_owned(),
+            json: id.as_bytes().to_vec(),
+            failed: true,
+        }
+    }
+
     fn result(id: &str) -> Step {
-        Step::store(id, id.as_bytes().to_vec())
+        Step::Result(ResultStep::Store(document(id)))
     }
 
     fn join(steps: Vec<Step>) -> Step {
@@ -130,13 +138,7 @@ mod tests {
 
         let documents = later.hold(&mut batch, now);
 
-        assert_eq!(
-            documents,
-            [Document {
-                id: "the last member".to_owned(),
-                json: b"the last member".to_vec()
-            }]
-        );
+        assert_eq!(documents, [document("the last member")]);
         assert_eq!(batch.len(), 3);
         assert_eq!(later.due(), Some(now + HEAD_START));
         assert!(later.take_due(now).is_empty());

@@ -50,6 +50,8 @@ pub struct ConsumerOptions {
     pub results: Results,
     /// How long results live; zero means without limit. Celery's `result_expires`.
     pub result_expires: Duration,
+    /// How long failures live; zero means without limit. Celery's `result_failure_expires`.
+    pub failure_expires: Duration,
     /// The serializer and the compression of results. Celery's `result_serializer` and
     /// `result_compression`.
     pub result_form: StoredForm,
@@ -93,6 +95,7 @@ impl ConsumerOptions {
             eta_task_limit: None,
             results: Results::Broker,
             result_expires: Duration::from_hours(24),
+            failure_expires: Duration::from_hours(24),
             result_form: StoredForm::default(),
             result_extended: false,
             inherit_parent_priority: false,
@@ -132,6 +135,7 @@ impl ConsumerOptions {
             node: &self.node,
             results: &self.results,
             result_expires: self.result_expires,
+            failure_expires: self.failure_expires,
             form: self.result_form,
         }
     }

@@ -137,9 +137,8 @@ impl<O: Outbound, E: Backend> Settling<O, E> {
                 meta,
                 stored,
             } => {
-                if let Some(json) = self.rules.state(&task, &state, meta, now()) {
-                    let id = task.id.clone();
-                    pending.states.push(Document { id, json });
+                if let Some(document) = self.rules.state(&task, &state, meta, now()) {
+                    pending.states.push(document);
                     pending.stored.push(stored);
                 } else {
                     // The states of this task are not stored, so the task may go on at once.

@@ -13,7 +13,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use super::canvas;
 use super::rules::{BILLIARD, CELERY, Rules, caught};
 use super::verdict::{Failure, Verdict};
-use crate::broker::{Fate, Letter, Outgoing, Redelivery, Settlement, Step, Tag};
+use crate::broker::{Document, Fate, Letter, Outgoing, Redelivery, Settlement, Step, Tag};
 use crate::delivery::{Delivery, Sent, Unique, Until};
 
 /// Causes of dead letters. `BUG`: this worker's code failed. `POISON`: workers ended again and
@@ -210,7 +210,7 @@ impl Rules {
             && celery_protocol::names::check_task_id(id).is_ok()
         {
             let doc = ResultDoc::failure(id, &error.exception(), None, now);
-            steps.push(Step::store(id, doc.encode()));
+            steps.push(Step::store(&doc));
         }
         Settlement {
             tag,
@@ -265,8 +265,8 @@ impl Rules {
         if self.results && celery_protocol::names::check_task_id(id).is_ok() {
             let text = format!("{times} workers ended while they read this message.");
             let exception = ExceptionDoc::new("WorkerLostError", text, Some(BILLIARD));
-            let document = ResultDoc::failure(id, &exception, None, now).encode();
-            steps.push(Step::store(id, document));
+            let doc = ResultDoc::failure(id, &exception, None, now);
+            steps.push(Step::store(&doc));
         }
         Settlement {
             tag,
@@ -296,14 +296,11 @@ impl Rules {
         state: &str,
         meta: Box<RawValue>,
         now: Timestamp,
-    ) -> Option<Vec<u8>> {
+    ) -> Option<Document> {
         self.stores(task).then(|| {
             let state = State::from_word(state);
-            self.complete(
-                task,
-                ResultDoc::new(&task.id, state, meta, Some(now.to_string())),
-            )
-            .encode()
+            let doc = ResultDoc::new(&task.id, state, meta, Some(now.to_string()));
+            Document::from(&self.complete(task, doc))
         })
     }
 
@@ -339,7 +336,7 @@ impl Rules {
     }
 
     fn result_step(&self, task: &Task, doc: ResultDoc) -> Step {
-        Step::store(&task.id, self.complete(task, doc).encode())
+        Step::store(&self.complete(task, doc))
     }
 }
 

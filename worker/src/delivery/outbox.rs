@@ -154,11 +154,17 @@ impl Sending {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::broker::Outgoing;
 
     fn planned(bytes: usize) -> Planned {
         let tuple = RawValue::NULL.to_owned();
         let sent = Sent {
-            steps: vec![Step::store("a", vec![0; bytes])],
+            steps: vec![Step::Publish(Outgoing {
+                queue: "celery".into(),
+                priority: 0,
+                message: vec![0; bytes],
+                span: None,
+            })],
             children: vec![tuple.clone()],
             bytes,
             added: 0,

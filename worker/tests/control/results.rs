@@ -5,7 +5,7 @@ use celery_testkit::{Redis, RedisOptions, wait_for};
 use serde_json::{Value, json};
 
 use super::world::{
-    Asking, OURS, PATIENCE, PYTHON, playground, post_with, start, start_python_with,
+    Asking, OURS, PATIENCE, PYTHON, playground, post, post_with, start, start_python_with,
 };
 
 fn result(redis: &Redis, id: &str) -> Value {
@@ -31,6 +31,54 @@ fn comparable(document: &Value) -> (Vec<String>, Value) {
         same.remove("result");
     }
     (members.keys().cloned().collect(), Value::from(same))
+}
+
+/// Returns the seconds that a result lives after they were last set; -1 is without limit.
+fn ttl(redis: &Redis, id: &str) -> i64 {
+    let key = format!("celery-task-meta-{id}");
+    redis.cli(&["TTL", &key]).unwrap().trim().parse().unwrap()
+}
+
+#[test]
+fn failures_live_for_a_time_of_their_own() {
+    let redis = Redis::start(RedisOptions::default()).unwrap();
+    for (number, (usual, failed)) in [("1h", "3h"), ("1h", "0"), ("0", "3h")].iter().enumerate() {
+        let queues = ["ours", "theirs"].map(|queue| format!("{queue}-{number}"));
+        let seconds = |time: &str| if time == "0" { 0 } else { hours(time) * 3600 };
+        let (usual_seconds, failed_seconds) = (seconds(usual), seconds(failed));
+        let variables = [
+            ("RESULT_EXPIRES", usual_seconds.to_string()),
+            ("RESULT_FAILURE_EXPIRES", failed_seconds.to_string()),
+        ];
+        let variables = variables.each_ref().map(|(name, value)| (*name, &value[..]));
+        let Some(mut python) = start_python_with(&redis, &queues[1], &variables) else {
+            return;
+        };
+        let options = ["-Q", &queues[0], "--result-expires", usual];
+        let options = [&options[..], &["--result-failure-expires", failed]].concat();
+        let mut ours = start(&mut playground(&redis, &options));
+        for queue in &queues {
+            for (name, args, state, seconds) in [
+                ("proj.add", "[1, 2]", "SUCCESS", usual_seconds),
+                ("proj.fail", r#"["boom"]"#, "FAILURE", failed_seconds),
+                // The state RETRY lives as long as a success.
+                ("proj.retry_noexc", "[600]", "RETRY", usual_seconds),
+            ] {
+                let id = format!("{queue}-{name}");
+                post(&redis, queue, &id, name, args);
+                wait_for_state(&redis, &id, state);
+                let left = ttl(&redis, &id);
+                let expected = if seconds == 0 { -1..=-1 } else { seconds - 120..=seconds };
+                assert!(expected.contains(&left), "{id}: {left}, not {expected:?}");
+            }
+        }
+        ours.stop();
+        python.stop();
+    }
+}
+
+fn hours(time: &str) -> i64 {
+    time.trim_end_matches('h').parse().unwrap()
 }
 
 #[test]

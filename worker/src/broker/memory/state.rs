@@ -364,7 +364,7 @@ impl State {
 
     /// Stores a document unless a SUCCESS is stored.
     pub(super) fn store(&mut self, document: &Document) {
-        let Document { id, json } = document;
+        let Document { id, json, .. } = document;
         let stored = self.results.get(id).map(Vec::as_slice).unwrap_or_default();
         let stored = serde_json::from_slice::<serde_json::Value>(stored).unwrap_or_default();
         if stored["status"] != "SUCCESS" {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use celery_protocol::redis_keys::Keys;
 use celery_protocol::result::StoredForm;
@@ -11,6 +12,7 @@ use super::consumed::{Consumed, Following};
 use crate::broker::held::Envelope;
 use crate::broker::options::Subscription;
 use crate::broker::queues::Queues;
+use crate::broker::settlement::Document;
 use crate::broker::tag::Tag;
 
 /// The prefix of our tags. The tags of Python workers, which are UUIDs, never begin with it.
@@ -34,6 +36,8 @@ pub(crate) struct Layout {
     pub(crate) node: String,
     /// How many seconds a result lives; 0 means without limit.
     pub(crate) result_ttl: u64,
+    /// How many seconds a failure lives; 0 means without limit.
+    failure_ttl: u64,
     /// The form in which results are stored.
     pub(super) form: StoredForm,
     /// Keys of queues that were not lists at the last claim.
@@ -48,8 +52,6 @@ impl Layout {
     }
 
     fn of_instance(keys: Keys, subscription: &Subscription<'_>, instance: &str) -> Self {
-        // Redis counts in whole seconds. Rounding down to 0 would keep results without limit.
-        let ttl = subscription.result_expires.as_millis().div_ceil(1000);
         Layout {
             unacked: keys.unacked(),
             index: keys.unacked_index(),
@@ -59,7 +61,8 @@ impl Layout {
             held: keys.held(instance),
             owners: keys.held_owners(),
             node: subscription.node.to_owned(),
-            result_ttl: u64::try_from(ttl).unwrap_or(u64::MAX),
+            result_ttl: seconds(subscription.result_expires),
+            failure_ttl: seconds(subscription.failure_expires),
             form: subscription.form,
             passed_over: Mutex::default(),
             keys,
@@ -158,16 +161,29 @@ impl Layout {
         Some((Arc::clone(&queue.name), Envelope(entry)))
     }
 
+    /// Returns how many seconds this document lives; 0 means without limit.
+    pub(super) fn ttl_of(&self, document: &Document) -> u64 {
+        if document.failed {
+            self.failure_ttl
+        } else {
+            self.result_ttl
+        }
+    }
+
     /// Returns the list for a message of this priority.
     pub(crate) fn list(&self, queue: &str, priority: u8) -> String {
         self.keys.queue(queue, priority)
     }
 }
 
+/// Returns a time in whole seconds, as Redis counts. Rounding down to 0 would keep results without
+/// limit.
+fn seconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis().div_ceil(1000)).unwrap_or(u64::MAX)
+}
+
 #[cfg(test)]
 pub(super) mod testing {
-    use std::time::Duration;
-
     use celery_client::redis::RedisEndpoint;
     use celery_testkit::Redis;
 
@@ -187,6 +203,7 @@ pub(super) mod testing {
             node: "celery@test",
             results: &Results::Broker,
             result_expires: Duration::from_mins(1),
+            failure_expires: Duration::from_mins(1),
             form: StoredForm::default(),
         };
         Layout::of_instance(keys, &subscription, "abc")

@@ -15,13 +15,16 @@ impl Session {
     pub(super) async fn store_results(&mut self, documents: &[Document]) {
         let layout = Arc::clone(&self.layout);
         for part in layout.parts_without_repeats(documents, |one| one.iter()) {
-            for chunk in part.chunks(MAX_TAGS) {
-                self.store_chunk(chunk).await;
+            // The script has one time to live for all of its documents.
+            for equal in part.chunk_by(|a, b| layout.ttl_of(a) == layout.ttl_of(b)) {
+                for chunk in equal.chunks(MAX_TAGS) {
+                    self.store_chunk(chunk).await;
+                }
             }
         }
     }
 
-    /// Stores results of different tasks. Before each attempt it looks which of them have succeeded:
+    /// Stores results of different tasks, which live equally long. Before each attempt it looks which of them have succeeded:
     /// another worker can have done such a task while the server was away.
     async fn store_chunk(&mut self, chunk: &[Document]) {
         loop {
@@ -39,7 +42,8 @@ impl Session {
             for document in chunk {
                 call.arg(self.layout.keys.result(&document.id));
             }
-            call.arg(self.layout.result_ttl);
+            let ttl = chunk.first().map(|document| self.layout.ttl_of(document));
+            call.arg(ttl.unwrap_or(self.layout.result_ttl));
             for document in chunk {
                 call.arg(&*self.layout.stored(document, &kept));
             }

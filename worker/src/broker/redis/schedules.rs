@@ -42,6 +42,7 @@ pub(crate) fn schedules(endpoint: &Arc<RedisEndpoint>, node: &str, pulse: &Arc<P
         node,
         results: &Results::Broker,
         result_expires: std::time::Duration::ZERO,
+        failure_expires: std::time::Duration::ZERO,
         form: StoredForm::default(),
     };
     let layout = Arc::new(Layout::new(endpoint.keys(), &subscription));

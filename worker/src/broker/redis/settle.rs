@@ -106,7 +106,8 @@ impl Session {
             .arg(&layout.node)
             .arg(DEAD_LETTERS)
             .arg(batch.len());
-        let results = only_results(&flat);
+        let usual = |document: &Document| layout.ttl_of(document) == layout.result_ttl;
+        let results = only_results(&flat).filter(|it| it.iter().all(|one| usual(one)));
         call.arg(if results.is_some() {
             "results"
         } else {
@@ -132,6 +133,11 @@ impl Session {
             for step in steps {
                 let mut next = || skip(1);
                 match step {
+                    Wire::Store(document) if !usual(document) => call
+                        .arg("failure")
+                        .arg(next())
+                        .arg(&*layout.stored(document, kept))
+                        .arg(layout.ttl_of(document)),
                     Wire::Store(document) => call
                         .arg("result")
                         .arg(next())

@@ -203,14 +203,14 @@ impl<'a> Failing<'a> {
         doc.children = Some(children);
         doc.group_id = options.text("group_id");
         doc.parent_id = options.text("parent_id");
-        let document = doc.encode();
-        if let Err(why) = self.load.add(document.len()) {
+        let step = Step::store(&doc);
+        if let Err(why) = self.load.add(step.size()) {
             // This task and the tasks after it are not failed.
             self.full = true;
             let letter = not_published(self.rules, self.task, RawValue::NULL, &why.to_string());
             return self.steps.push(letter);
         }
-        self.steps.push(Step::store(id, document));
+        self.steps.push(step);
     }
 
     /// Calls the error callbacks of a task with its id.

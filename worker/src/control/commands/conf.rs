@@ -29,6 +29,8 @@ pub(super) fn settings(config: &Config) -> Map<String, Value> {
         },
         "accept_content": accept,
         "result_expires": config.result_expires.as_secs(),
+        "result_failure_expires": config.result_failure_expires.map(|time| time.as_secs()),
+        "result_serializer": config.result_serializer.name(),
         "task_default_queue": config.default_queue,
         "task_queues": config.queues,
         "worker_concurrency": config.concurrency,
@@ -52,7 +54,7 @@ pub(super) fn settings(config: &Config) -> Map<String, Value> {
 /// Returns Celery's settings whose values this worker cannot change.
 fn fixed() -> Map<String, Value> {
     let fixed = json!({
-        "enable_utc": true, "result_serializer": "json", "task_acks_late": true,
+        "enable_utc": true, "task_acks_late": true,
         "task_protocol": 2, "task_reject_on_worker_lost": true, "task_serializer": "json",
         "worker_enable_remote_control": true,
     });

@@ -1,4 +1,4 @@
--- settle, version 7
+-- settle, version 8
 -- Settles tasks: results, follow-up messages, dead letters, and last of all the acknowledgement.
 -- The steps of a task are done only while its tag is held; otherwise none of them is. A call that
 -- is sent twice takes effect once. The tail of a held message is the text that follows it in the
@@ -24,6 +24,8 @@
 --                  stored: clients that wait for a result also read it from time to time. With an
 --                  empty document nothing is done: the caller has found a SUCCESS in a form that the
 --                  script cannot read
+--         'failure' <place> <document> <seconds>
+--                  like 'result', for a document that lives for these seconds (0: without limit)
 --         'push'   <place> <message>
 --                  to the end of a list; if the key is not a list, to the dead letters
 --         'front'  <place> <message>
@@ -59,7 +61,7 @@ local now = string.format('%d.%06d', time[1], time[2])
 local tags = {}
 for i = 1, n do tags[i] = ARGV[5 + i] end
 local scores = redis.call('ZMSCORE', index, unpack(tags))
-local operands = { result = 2, push = 2, front = 2, ['return'] = 2, dead = 5, note = 5, chord = 3, join = 3, lock = 2 }
+local operands = { result = 2, failure = 3, push = 2, front = 2, ['return'] = 2, dead = 5, note = 5, chord = 3, join = 3, lock = 2 }
 -- The seconds for which an ended chord is remembered, as in Celery. A member that is counted after
 -- these 300 s starts the count of the chord from the beginning.
 local remembered = 300
@@ -72,24 +74,24 @@ local function succeeded(key)
   return type(stored) == 'string' and stored:find('^{%s*"status"%s*:%s*"SUCCESS"') ~= nil
 end
 
-local function set(key, value)
-  if ttl == '0' then return redis.pcall('SET', key, value) end
-  return redis.pcall('SET', key, value, 'EX', ttl)
+local function set(key, value, seconds)
+  if seconds == '0' then return redis.pcall('SET', key, value) end
+  return redis.pcall('SET', key, value, 'EX', seconds)
 end
 
 -- Stores and publishes a document unless a SUCCESS is stored. Most results have no document before
 -- them, so the first write tells whether the stored one has to be read. Returns an error or nil.
-local function store(key, document)
+local function store(key, document, seconds)
   if document == '' then return end
   local done
-  if ttl == '0' then
+  if seconds == '0' then
     done = redis.pcall('SET', key, document, 'NX')
   else
-    done = redis.pcall('SET', key, document, 'NX', 'EX', ttl)
+    done = redis.pcall('SET', key, document, 'NX', 'EX', seconds)
   end
   if not done then
     if succeeded(key) then return end
-    done = set(key, document)
+    done = set(key, document, seconds)
   end
   if done.err then return done end
   local published = redis.pcall('PUBLISH', key, document)
@@ -117,7 +119,9 @@ end
 local function step(tag, at)
   local kind, a, b = ARGV[at], ARGV[at + 1], ARGV[at + 2]
   if kind == 'result' then
-    return store(KEYS[tonumber(a)], b)
+    return store(KEYS[tonumber(a)], b, ttl)
+  elseif kind == 'failure' then
+    return store(KEYS[tonumber(a)], b, ARGV[at + 3])
   elseif kind == 'push' then
     local key = KEYS[tonumber(a)]
     local pushed = redis.pcall('LPUSH', key, b)
@@ -134,9 +138,9 @@ local function step(tag, at)
   elseif kind == 'chord' then
     local size, saved = tonumber(a), ARGV[at + 3]
     redis.call('DEL', KEYS[size + 1])
-    local done = saved ~= '' and set(KEYS[size + 2], saved)
+    local done = saved ~= '' and set(KEYS[size + 2], saved, ttl)
     if type(done) == 'table' and done.err then return done end
-    return set(KEYS[size], b)
+    return set(KEYS[size], b, ttl)
   elseif kind == 'lock' then
     unlock(KEYS[tonumber(a)], tag, tonumber(b))
   elseif kind == 'join' then
@@ -166,7 +170,7 @@ end
 if ARGV[5] == 'results' then
   for i = 1, n do
     if scores[i] then
-      local done = store(KEYS[3 + i], ARGV[5 + n + i])
+      local done = store(KEYS[3 + i], ARGV[5 + n + i], ttl)
       note(i, done and done.err)
     else
       lost[#lost + 1] = i
