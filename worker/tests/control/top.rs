@@ -186,6 +186,41 @@ fn failures_are_shown_as_they_happen_and_cannot_command_the_terminal() {
     terminal.wait_for_line(&["bad-one", "proj.fail", OURS, r"\x1b[2J gone"]);
 }
 
+/// A failed task is sent again from its result, if that says what the task was.
+#[test]
+fn a_failed_task_is_sent_again() {
+    let redis = Redis::start(RedisOptions::default()).unwrap();
+    let options = ["-E", "--max-tasks-per-child", "1", "-c", "1"];
+    let mut plain = start(&mut playground(&redis, &options));
+    let mut terminal = Terminal::start(top(&redis));
+    terminal.wait_for_line(&[OURS, " up "]);
+    terminal.press("5");
+    post(&redis, "celery", "plain-one", "proj.fail", "[\"boom\"]");
+    terminal.wait_for_line(&["plain-one", "proj.fail"]);
+    plain.wait(PATIENCE).unwrap();
+    terminal.press(DOWN);
+    terminal.press("r");
+    terminal.wait_for_texts(&["Send plain-one again"]);
+    terminal.press("y");
+    terminal.wait_for_texts(&["cannot be sent again", "result_extended"]);
+
+    let _extended = start(&mut playground(&redis, &["-E", "--result-extended"]));
+    post(&redis, "celery", "other-one", "proj.fail", "[\"boom\"]");
+    // The newest failure is the first row, which is selected.
+    terminal.wait_for_line(&["other-one", "proj.fail"]);
+    let ended = || redis.cli(&["GET", "celery-task-meta-other-one"]).unwrap();
+    let before = ended();
+    terminal.press("r");
+    terminal.wait_for_texts(&["Send other-one again"]);
+    terminal.press("y");
+    terminal.wait_for_texts(&["other-one was sent to the queue celery again"]);
+    wait_for(PATIENCE, "the second failure", || {
+        let now = ended();
+        now.contains("FAILURE") && now != before
+    })
+    .unwrap();
+}
+
 #[test]
 fn without_a_terminal_everything_is_printed_once() {
     let redis = Redis::start(RedisOptions::default()).unwrap();
@@ -230,13 +265,13 @@ fn without_a_terminal_everything_is_printed_once() {
 fn the_documented_rights_are_enough() {
     let page = include_str!("../../../docs/reference/top.md");
     let (_, rights) = page.split_once("## Rights").unwrap();
-    let rights = rights.split('`').skip(3).step_by(2).take(2);
+    let rights = rights.split('`').skip(3).step_by(2).take(3);
     let rights: Vec<&str> = rights
         .flat_map(str::split_whitespace)
         .map(|word| word.trim_matches('\''))
         .collect();
     assert!(
-        rights.contains(&"+psubscribe") && rights.contains(&"+xdel"),
+        rights.contains(&"+psubscribe") && rights.contains(&"+getrange"),
         "{rights:?}"
     );
 
@@ -263,5 +298,8 @@ fn the_documented_rights_are_enough() {
     terminal.press("5");
     // The letter's task fails again, which only an event can tell.
     terminal.wait_for_line(&["dead-one", OURS]);
+    terminal.press(DOWN);
+    terminal.press("ry");
+    terminal.wait_for_texts(&["dead-one cannot be sent again"]);
     assert!(!terminal.text().contains("Redis:"), "{}", terminal.text());
 }

@@ -21,6 +21,7 @@ use uuid::Uuid;
 use super::super::letters::{letter, replay};
 use super::super::redis::{command, items};
 use super::fleet::DeadLetter;
+use super::retry;
 
 /// The most messages that wait to be shown. Under a flood of events the screen shows a part of
 /// them.
@@ -198,6 +199,11 @@ impl Link {
             Some(found) => replay(&mut self.connection, &self.keys, &found).await,
             None => Ok(Replayed::Gone),
         }
+    }
+
+    /// Sends a failed task again. Returns its queue, or why it cannot be sent.
+    pub(super) async fn retry(&mut self, id: &str) -> Result<Result<String, &'static str>, Failure> {
+        retry::retry(&mut self.connection, &self.keys, id).await
     }
 
     /// Revokes a task, and ends it where it runs.

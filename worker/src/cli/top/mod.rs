@@ -3,11 +3,13 @@
 //!
 //! * [`fleet`] – what is known about the fleet;
 //! * [`link`] – the connections to Redis;
+//! * [`retry`] – the message of a failed task, from its stored result;
 //! * [`tables`] – the fleet as tables of text;
 //! * [`screen`] – the tables on a terminal, and the keys.
 
 mod fleet;
 mod link;
+mod retry;
 mod screen;
 mod tables;
 #[cfg(test)]
@@ -207,6 +209,10 @@ impl Top {
                 self.link.revoke(&id).await?;
                 format!("Workers were told to revoke {id}")
             }
+            Wish::Retry(id) => match self.link.retry(&id).await? {
+                Ok(queue) => format!("{id} was sent to the queue {queue} again"),
+                Err(why) => format!("{id} cannot be sent again: {why}"),
+            },
             Wish::Replay(place) => match self.link.replay(&place).await? {
                 Replayed::Done => format!("{place} was put back"),
                 Replayed::Gone => format!("{place} is no longer there"),

@@ -13,7 +13,7 @@ use super::fleet::Fleet;
 use super::tables::Page;
 use crate::printable::one_line;
 
-const HELP: &str = "1-6 page  ↑↓ select  x revoke  p replay  q quit";
+const HELP: &str = "1-6 page  ↑↓ select  x revoke  r retry  p replay  q quit";
 
 /// The widest that a column may be. The last column takes the rest of the line.
 const WIDEST: u16 = 40;
@@ -23,6 +23,8 @@ const WIDEST: u16 = 40;
 pub(super) enum Wish {
     /// To revoke the task of this id, and to end it if it runs.
     Revoke(String),
+    /// To send the failed task of this id again.
+    Retry(String),
     /// To put the dead letter of this place back.
     Replay(String),
     /// To leave.
@@ -33,6 +35,7 @@ impl Wish {
     fn question(&self) -> String {
         match self {
             Wish::Revoke(id) => format!("Revoke {id}, and end it if it runs? y/n"),
+            Wish::Retry(id) => format!("Send {id} again, under its id? y/n"),
             Wish::Replay(place) => format!("Put dead letter {place} back into its queue? y/n"),
             Wish::Quit => String::new(),
         }
@@ -74,6 +77,7 @@ impl Screen {
             KeyCode::Down => self.selected.select_next(),
             KeyCode::Up => self.selected.select_previous(),
             KeyCode::Char('x') => self.asked = self.task(fleet).map(Wish::Revoke),
+            KeyCode::Char('r') => self.asked = self.failure(fleet).map(Wish::Retry),
             KeyCode::Char('p') => self.asked = self.letter(fleet).map(Wish::Replay),
             _ => {}
         }
@@ -87,6 +91,18 @@ impl Screen {
         let id = row.and_then(|row| fleet.running.keys().nth(row)).cloned();
         if id.is_none() {
             self.say("Select a running task first (page 3)");
+        }
+        id
+    }
+
+    /// Returns the id of the selected failure.
+    fn failure(&mut self, fleet: &Fleet) -> Option<String> {
+        let row = self.selected.selected();
+        let row = row.filter(|_| self.page == Page::Failures);
+        let failed = row.and_then(|row| fleet.failures.get(row));
+        let id = failed.map(|failed| failed.id.clone());
+        if id.is_none() {
+            self.say("Select a failure first (page 5)");
         }
         id
     }

@@ -190,6 +190,21 @@ fn only_the_selected_row_of_its_page_is_acted_on_and_only_after_a_yes() {
         assert!(drawn(&mut screen, &fleet).contains("Put dead letter 1-0 back"));
         assert_eq!(press(&mut screen, &fleet, KeyCode::Char(answer)), wish);
     }
+    // A failure is chosen on its own page only.
+    assert_eq!(press(&mut screen, &fleet, KeyCode::Char('r')), None);
+    assert!(drawn(&mut screen, &fleet).contains("Select a failure first"));
+    heard(
+        &mut fleet,
+        Instant::now(),
+        "task-failed",
+        json!({"uuid": "failed-id", "exception": "KeyError(1)"}),
+    );
+    press(&mut screen, &fleet, KeyCode::Char('5'));
+    press(&mut screen, &fleet, KeyCode::Down);
+    press(&mut screen, &fleet, KeyCode::Char('r'));
+    assert!(drawn(&mut screen, &fleet).contains("Send failed-id again"));
+    let wish = Some(Wish::Retry("failed-id".to_owned()));
+    assert_eq!(press(&mut screen, &fleet, KeyCode::Char('y')), wish);
     // This page has no running tasks.
     assert_eq!(press(&mut screen, &fleet, KeyCode::Char('x')), None);
     assert_eq!(press(&mut screen, &fleet, KeyCode::Char('y')), None);
