@@ -266,6 +266,11 @@ impl Keys {
         self.limit("rs.unique", task, Some(digest))
     }
 
+    /// Returns what the keys of all locks begin with.
+    pub fn unique_prefix(&self) -> String {
+        format!("{}rs.unique.", self.prefix)
+    }
+
     fn limit(&self, kind: &str, task: &str, key: Option<&str>) -> String {
         match key {
             Some(key) => format!("{}{kind}.{task}.{key}", self.prefix),

@@ -23,6 +23,7 @@ use celery_protocol::redis_keys::Keys;
 use futures_util::future::join_all;
 
 use super::held;
+use super::locks;
 use super::rabbitmq;
 use super::redis::{command, connect, items, text};
 use super::rights;
@@ -130,6 +131,13 @@ pub(crate) async fn run(settings: Settings, strict: bool) -> Result<ExitCode, St
             }
             Err(failure) => report(Finding::error(format!("{server}: {failure}"))),
         }
+    }
+    if let Endpoint::Redis(redis) = &config.broker
+        && let Ok(mut connection) = connect(redis).await
+    {
+        // Only here: looking through all keys would delay the start of a worker.
+        let locks = locks::of_locks(&mut connection, &config.keys()).await;
+        locks.into_iter().for_each(&mut report);
     }
     if !config.without_control {
         // A worker that starts finds out by itself, and logs it.

@@ -16,6 +16,7 @@ mod check;
 mod dead;
 mod held;
 mod letters;
+mod locks;
 mod options;
 mod papers;
 mod pidfile;

@@ -9,7 +9,7 @@ use celery_protocol::schedule::{NextDue, Options, check_name};
 use serde_json::{Map, Value as Json, json};
 
 use super::beat::Schedules;
-use super::redis::{items, raw, text};
+use super::redis::{escaped, items, raw, text};
 use crate::beat::Zoned;
 use crate::database::Zone;
 use crate::printable::one_line;
@@ -67,19 +67,6 @@ pub(super) async fn import(
             return Ok(is_good);
         }
     }
-}
-
-/// Returns a text as a pattern of Redis that matches only this text.
-fn escaped(text: &str) -> String {
-    let special = |c: char| matches!(c, '*' | '?' | '[' | ']' | '\\' | '^');
-    let mut pattern = String::with_capacity(text.len());
-    for c in text.chars() {
-        if special(c) {
-            pattern.push('\\');
-        }
-        pattern.push(c);
-    }
-    pattern
 }
 
 /// Reads a definition. Returns the name, the entry, and the options that were left out.

@@ -47,3 +47,16 @@ pub(crate) fn items(value: Value) -> Vec<Value> {
         _ => Vec::new(),
     }
 }
+
+/// Returns a text as a pattern of Redis that matches only this text.
+pub(crate) fn escaped(text: &str) -> String {
+    let special = |c: char| matches!(c, '*' | '?' | '[' | ']' | '\\' | '^');
+    let mut pattern = String::with_capacity(text.len());
+    for c in text.chars() {
+        if special(c) {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+    }
+    pattern
+}

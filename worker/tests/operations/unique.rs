@@ -1,5 +1,6 @@
 //! Unique tasks: of the calls with the same arguments, one waits or runs in all workers.
 
+use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use celery_protocol::time::Timestamp;
@@ -39,6 +40,13 @@ fn assert_duplicate(bench: &Bench, worker: &Process, id: &str, of: &str) {
 
 fn locks(bench: &Bench) -> String {
     bench.redis.cli(&["--raw", "KEYS", "rs.unique.*"]).unwrap()
+}
+
+/// Returns what `check` prints.
+fn check(bench: &Bench) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_celery-worker"));
+    command.args(["check", "-b", &bench.redis.url()]);
+    String::from_utf8(command.output().unwrap().stdout).unwrap()
 }
 
 fn stop(mut worker: Process) {
@@ -124,10 +132,18 @@ fn a_call_is_unique_for_a_time_after_it_has_ended() {
     let key = locks(&bench).trim().to_owned();
     let left = count(&bench.redis, &["TTL", &key]);
     assert!((60..=3_600).contains(&left), "{left}");
+    let said = check(&bench);
+    let words = "locks of unique tasks: 1, 1 without a held message. Each keeps";
+    let named = format!("delete its key: {key} of task first, for ");
+    assert!(said.contains(words) && said.contains(&named), "{said}");
     // Without the lock, the next call runs.
     bench.redis.cli(&["DEL", &key]).unwrap();
+    assert!(!check(&bench).contains("locks of unique tasks"));
     call(&bench, &door, "third", "");
     door.wait_for(1);
+    // A running call owns its lock.
+    let said = check(&bench);
+    assert!(said.contains("locks of unique tasks: 1\n"), "{said}");
     door.release();
     wait_for_status(&bench.redis, "third", "SUCCESS", &worker);
     stop(worker);
