@@ -11,6 +11,8 @@ use crate::json::swar::{plain_run, unprintable};
 pub const CONTROL_EXCHANGE: &str = "celery.pidbox";
 /// The direct exchange of the replies to control requests.
 pub const CONTROL_REPLY_EXCHANGE: &str = "reply.celery.pidbox";
+/// The direct exchange of the queues of single workers: Celery's `WORKER_DIRECT_EXCHANGE`.
+pub const DIRECT_EXCHANGE: &str = "C.dq2";
 /// The exchange of events: a topic on AMQP, a fanout on Redis (`event_exchange`).
 pub const EVENT_EXCHANGE: &str = "celeryev";
 

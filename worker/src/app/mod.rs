@@ -17,6 +17,7 @@
 mod admission;
 mod beat;
 mod builder;
+mod direct;
 mod memory;
 mod reports;
 
@@ -197,6 +198,8 @@ impl Worker {
         let options = consumer_options(&config, &registry, &monitor);
         let names: Arc<dyn TaskNames> = Arc::clone(&registry) as _;
         let (consumer, deliveries, settler) = Consumer::start(options, names, &shutdown);
+
+        direct::start(&config);
 
         let slots = Slots::new(config.concurrency);
         let manager = Manager::from_env();

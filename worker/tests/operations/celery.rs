@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use celery_protocol::message::{EncodeOptions, Task};
-use celery_testkit::{Process, Redis, RedisOptions};
+use celery_testkit::{Process, Redis, RedisOptions, wait_for};
 use serde_json::value::RawValue;
 
 use crate::world::*;
@@ -366,6 +366,13 @@ fn a_worker_can_have_a_queue_of_its_own() {
     ));
     wait_for_status(&redis, "direct", "SUCCESS", &first);
     assert!(first.log().contains("[direct] received"), "{}", first.log());
+    // Senders that name Celery's exchange find the queue by its binding.
+    let sets = ["_kombu.binding.C.dq2", "_kombu.binding_permanent.C.dq2"];
+    for (set, node) in sets.into_iter().zip(["w1@web", "w2@web"]) {
+        let member = format!("{node}\u{6}\u{16}\u{6}\u{16}{node}.dq2");
+        let bound = || count(&redis, &["SISMEMBER", set, &member]) == 1;
+        wait_for(PATIENCE, "the binding", bound).unwrap();
+    }
     drop(other);
 }
 

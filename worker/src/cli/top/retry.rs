@@ -38,7 +38,9 @@ pub(super) async fn retry(
         send.cmd("SADD").arg(set).arg(&member);
     }
     send.cmd("LPUSH").arg(keys.queue(&queue, 0)).arg(&message);
-    connection.pipeline(&send).await?;
+    // A refused binding does not prevent the post.
+    let answers = connection.each(&send).await?;
+    answers.into_iter().next_back().transpose()?;
     Ok(Ok(queue))
 }
 

@@ -1,5 +1,6 @@
 //! `active_queues`: the queues that are consumed, with the members of kombu's `Queue`.
 
+use celery_protocol::names::DIRECT_EXCHANGE;
 use serde_json::{Value, json};
 
 use crate::config::direct_queue;
@@ -11,14 +12,11 @@ pub(super) fn run(node: &Node) -> Answer {
     let hostname = &node.config.hostname;
     let direct = node.config.direct.then(|| direct_queue(hostname));
     let queues = names.iter().map(|name| match &direct {
-        Some(direct) if **direct == **name => queue(name, (DIRECT, hostname, true)),
+        Some(direct) if **direct == **name => queue(name, (DIRECT_EXCHANGE, hostname, true)),
         _ => queue(name, (name, name, false)),
     });
     answer(&queues.collect::<Vec<Value>>())
 }
-
-/// The exchange of the queues of single workers: Celery's `WORKER_DIRECT_EXCHANGE`.
-const DIRECT: &str = "C.dq2";
 
 /// Describes a queue as Celery declares it on Redis: bound to a direct exchange, which has the name
 /// of the queue unless it belongs to one worker alone.
