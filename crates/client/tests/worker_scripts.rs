@@ -1394,3 +1394,84 @@ async fn schedules_run_on_a_full_server() {
     assert_eq!(b.fire(&fire).await.unwrap(), "1");
     assert_eq!(b.write(&["x", "{}", "{ }", "keep"]).await, "1");
 }
+
+/// Sorts these messages, which are expected at the head of `q`, each with its key.
+async fn sort(b: &mut Bench, most: &str, messages: &[(&str, &str)]) -> String {
+    let digests: Vec<String> = messages
+        .iter()
+        .map(|(message, _)| celery_client::redis::sha1(message.as_bytes()))
+        .collect();
+    let mut arguments = vec!["q.fair.", "/3", most];
+    for (digest, (_, key)) in digests.iter().zip(messages) {
+        arguments.extend([&**digest, key]);
+    }
+    b.run(&scripts::FAIR_SORT, &["q", "groups"], &arguments)
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn fair_sort_gives_each_key_a_group_and_moves_nothing_twice() {
+    let mut b = Bench::new().await;
+    b.ask(&["LPUSH", "q", "{1}", "{2}", "{3}", "{4}"]).await;
+    let messages = [("{1}", "aa"), ("{2}", "bb"), ("{3}", "aa")];
+    assert_eq!(sort(&mut b, "2", &messages).await, "3");
+    assert_eq!(b.ask(&["LRANGE", "q.fair.0/3", "0", "-1"]).await, "[{3} {1}]");
+    assert_eq!(b.ask(&["LRANGE", "q.fair.1/3", "0", "-1"]).await, "[{2}]");
+    // Another worker was faster.
+    assert_eq!(sort(&mut b, "2", &messages).await, "0");
+    assert_eq!(b.ask(&["LRANGE", "q", "0", "-1"]).await, "[{4}]");
+    // All groups are taken: 0xdd is odd.
+    assert_eq!(sort(&mut b, "2", &[("{4}", "dd")]).await, "1");
+    assert_eq!(b.ask(&["LRANGE", "q.fair.1/3", "0", "-1"]).await, "[{4} {2}]");
+    assert_eq!(b.ask(&["HGETALL", "groups"]).await, "[aa 0 bb 1]");
+    assert_eq!(sort(&mut b, "2", &[("{5}", "aa")]).await, "0");
+}
+
+#[tokio::test]
+async fn fair_sort_leaves_a_message_whose_group_is_not_a_list() {
+    let mut b = Bench::new().await;
+    b.ask(&["LPUSH", "q", "{1}"]).await;
+    b.ask(&["SET", "q.fair.0/3", "text"]).await;
+    assert_eq!(sort(&mut b, "2", &[("{1}", "aa")]).await, "0");
+    assert_eq!(b.ask(&["LLEN", "q"]).await, "1");
+}
+
+#[tokio::test]
+async fn fair_sort_works_on_a_full_server() {
+    let mut b = Bench::new().await;
+    b.ask(&["LPUSH", "q", "{1}"]).await;
+    b.ask(&["CONFIG", "SET", "maxmemory", "1"]).await;
+    assert_eq!(sort(&mut b, "2", &[("{1}", "aa")]).await, "1");
+}
+
+#[tokio::test]
+async fn fair_groups_are_forgotten_when_they_are_empty() {
+    let mut b = Bench::new().await;
+    b.ask(&["HSET", "groups", "aa", "0", "bb", "1", "cc", "12"]).await;
+    b.ask(&["LPUSH", "q.fair.1", "{1}"]).await;
+    b.ask(&["LPUSH", "q.fair.12/3", "{1}", "{2}"]).await;
+    b.ask(&["SET", "q.fair.0/3", "text"]).await;
+    let arguments = ["q.fair.", "", "/3"];
+    let groups = b.run(&scripts::FAIR_GROUPS, &["groups"], &arguments).await;
+    assert_eq!(groups.unwrap(), "[1 12]");
+    assert_eq!(b.ask(&["HKEYS", "groups"]).await, "[bb cc]");
+}
+
+#[tokio::test]
+async fn fair_peek_returns_the_most_urgent_messages_up_to_a_size() {
+    let mut b = Bench::new().await;
+    let peek = async |b: &mut Bench, most: &str, bytes: &str| {
+        b.run(&scripts::FAIR_PEEK, &["q", "q3"], &[most, bytes])
+            .await
+            .unwrap()
+    };
+    assert_eq!(peek(&mut b, "10", "100").await, "[]");
+    b.ask(&["LPUSH", "q3", "{1}", "{2}", "{3}"]).await;
+    assert_eq!(peek(&mut b, "10", "100").await, "[2 {1} {2} {3}]");
+    assert_eq!(peek(&mut b, "2", "100").await, "[2 {1} {2}]");
+    assert_eq!(peek(&mut b, "10", "4").await, "[2 {1} {2}]");
+    b.ask(&["LPUSH", "q", "{4}"]).await;
+    assert_eq!(peek(&mut b, "10", "1").await, "[1 {4}]");
+    assert_eq!(b.ask(&["LLEN", "q3"]).await, "3");
+}

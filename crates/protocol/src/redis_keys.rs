@@ -266,6 +266,22 @@ impl Keys {
         self.limit("rs.unique", task, Some(digest))
     }
 
+    /// Returns the hash of the groups of a fair queue: the digest of a key of messages, and the
+    /// number of its group. The name is ours.
+    pub fn fair(&self, queue: &str) -> String {
+        format!("{}rs.fair.{queue}", self.prefix)
+    }
+
+    /// Returns what the names of the lists of a queue's groups begin with. A number follows.
+    pub fn fair_lists(&self, queue: &str) -> String {
+        self.queue(&format!("{queue}{FAIR}"), 0)
+    }
+
+    /// Returns the lists of a group of a fair queue, the most urgent first.
+    pub fn fair_group(&self, queue: &str, number: u16) -> Vec<String> {
+        self.queue_lists(&format!("{queue}{FAIR}{number}"))
+    }
+
     /// Returns what the keys of all locks begin with.
     pub fn unique_prefix(&self) -> String {
         format!("{}rs.unique.", self.prefix)
@@ -283,6 +299,9 @@ impl Keys {
         format!("{}rs.published.{id}", self.prefix)
     }
 }
+
+/// What stands between the name of a fair queue and the number of a group.
+pub const FAIR: &str = ".fair.";
 
 /// The parts of a chord's state. Each has its own key, next to the group's key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -30,7 +30,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::{Handle, Runtime};
 
 use self::beat::Scheduling;
-use crate::broker::{AmqpOptions, RedisOptions, Transport};
+use crate::broker::{AmqpOptions, FairQueue, RedisOptions, Transport};
 use crate::config::value::ConfigError;
 use crate::config::{Config, SETTINGS};
 use crate::consumer::{Consumer, ConsumerOptions, Left};
@@ -44,7 +44,7 @@ use crate::lifecycle::ALWAYS;
 use crate::monitor::Monitor;
 use crate::monitor::metrics::Metrics;
 use crate::shutdown::{Phase, Shutdown};
-use crate::task::{Registry, Shared, States};
+use crate::task::{ArgumentPath, Registry, Shared, States, digest};
 use crate::tasks::Statements;
 
 pub(crate) use beat::run_beat;
@@ -356,6 +356,7 @@ fn consumer_options(config: &Config, registry: &Registry, monitor: &Monitor) -> 
     options.monitor = monitor.clone();
     options.queues.clone_from(&config.queues);
     options.queue_order = config.queue_order();
+    options.fair = fair_queues(config);
     options.default_queue.clone_from(&config.default_queue);
     options.routes = config.routes.clone();
     options.accept_content.clone_from(&config.accept_content);
@@ -383,6 +384,16 @@ fn consumer_options(config: &Config, registry: &Registry, monitor: &Monitor) -> 
     options.purge = config.purge;
     options.deduplicate_successful_tasks = config.deduplicate_successful_tasks;
     options
+}
+
+/// Returns the fair queues, each with the function that tells its keys apart.
+fn fair_queues(config: &Config) -> Vec<FairQueue> {
+    let queues = config.fair_queues.iter().flatten();
+    let queues = queues.map(|(queue, key)| {
+        let argument = ArgumentPath::parse(key);
+        FairQueue::new(queue, move |task| digest(&argument.value(task)))
+    });
+    queues.collect()
 }
 
 /// Adds the database's counters to the page of metrics.

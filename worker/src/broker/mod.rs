@@ -50,7 +50,7 @@ pub use self::ledger::MAX_HELD;
 pub(crate) use self::ledger::{ACKS, InHand, LINGER, Ledger, Waits};
 pub use self::lock::Lock;
 pub(crate) use self::lock::{Locked, Locking};
-pub(crate) use self::options::Subscription;
+pub(crate) use self::options::{FairQueue, Subscription};
 pub use self::options::{AmqpOptions, ClaimMode, QueueOrder, RedisOptions, Results};
 pub(crate) use self::outbound::{Begin, Begun, Outbound};
 pub(crate) use self::queues::Queues;

@@ -2,11 +2,13 @@
 //! options that only one broker has.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use celery_client::amqp::{AmqpEndpoint, QueueType};
 use celery_client::redis::RedisEndpoint;
+use celery_protocol::message::Task;
 use celery_protocol::result::StoredForm;
 
 use super::queues::Queues;
@@ -98,6 +100,8 @@ pub enum ClaimMode {
 pub(crate) struct Subscription<'a> {
     pub(crate) queues: &'a Arc<Queues>,
     pub(crate) order: &'a QueueOrder,
+    /// Those of the queues that are served in turns between keys. Only Redis has them.
+    pub(crate) fair: &'a [FairQueue],
     /// The worker's node name.
     pub(crate) node: &'a str,
     pub(crate) results: &'a Results,
@@ -107,6 +111,39 @@ pub(crate) struct Subscription<'a> {
     pub(crate) failure_expires: Duration,
     /// The form in which results are stored.
     pub(crate) form: StoredForm,
+}
+
+/// A queue whose messages are served in turns between their keys.
+#[derive(Clone)]
+pub(crate) struct FairQueue {
+    pub(crate) name: Arc<str>,
+    key: Arc<KeyOf>,
+}
+
+/// Returns the digest of a message's key, in hexadecimal.
+type KeyOf = dyn Fn(&Task) -> Arc<str> + Send + Sync;
+
+impl FairQueue {
+    pub(crate) fn new(
+        name: &str,
+        key: impl Fn(&Task) -> Arc<str> + Send + Sync + 'static,
+    ) -> Self {
+        FairQueue {
+            name: name.into(),
+            key: Arc::new(key),
+        }
+    }
+
+    /// Returns the digest of a message's key.
+    pub(crate) fn key(&self, task: &Task) -> Arc<str> {
+        (self.key)(task)
+    }
+}
+
+impl fmt::Debug for FairQueue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("FairQueue").field(&self.name).finish()
+    }
 }
 
 /// The place where results go.

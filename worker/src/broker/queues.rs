@@ -21,7 +21,19 @@ struct Inner {
     consumed: Names,
     /// Every queue that is or was consumed.
     known: Vec<Arc<str>>,
+    /// The groups of fair queues that have messages.
+    groups: Groups,
 }
+
+/// A group of a fair queue: messages with the same key, in lists of their own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Group {
+    pub(crate) queue: Arc<str>,
+    pub(crate) number: u16,
+}
+
+/// The groups of all fair queues, by the numbers in each queue.
+pub(crate) type Groups = Arc<[Group]>;
 
 /// The names of queues, in the order in which they were given.
 pub(crate) type Names = Arc<[Arc<str>]>;
@@ -44,6 +56,7 @@ impl Queues {
             inner: RwLock::new(Inner {
                 consumed: known.as_slice().into(),
                 known,
+                groups: Groups::default(),
             }),
             added: Notify::new(),
         }
@@ -61,6 +74,32 @@ impl Queues {
     /// Returns the queues that are consumed now. The same list is returned until it changes.
     pub(crate) fn names(&self) -> Names {
         Arc::clone(&self.read().consumed)
+    }
+
+    /// Returns the groups that are consumed now. The same list is returned until it changes.
+    pub(crate) fn groups(&self) -> Groups {
+        Arc::clone(&self.read().groups)
+    }
+
+    /// Consumes these groups of a fair queue from now on, and no others of it.
+    pub(crate) fn set_groups(&self, queue: &Arc<str>, mut numbers: Vec<u16>) {
+        numbers.sort_unstable();
+        let mut inner = self.write();
+        let others = inner.groups.iter().filter(|group| group.queue != *queue);
+        let new = numbers.into_iter().map(|number| Group {
+            queue: Arc::clone(queue),
+            number,
+        });
+        let groups: Groups = others.cloned().chain(new).collect();
+        if groups == inner.groups {
+            return;
+        }
+        let has_new = groups.iter().any(|group| !inner.groups.contains(group));
+        inner.groups = groups;
+        drop(inner);
+        if has_new {
+            self.added.notify_one();
+        }
     }
 
     /// Consumes a queue from now on. Returns `false` if it is consumed already.
@@ -132,6 +171,28 @@ mod tests {
         assert!(Arc::ptr_eq(&before, &queues.names()));
         queues.cancel("a");
         assert!(!Arc::ptr_eq(&before, &queues.names()));
+    }
+
+    #[test]
+    fn groups_replace_those_of_their_queue() {
+        let queues = Queues::new(["a", "b"]);
+        let [a, b] = ["a", "b"].map(Arc::<str>::from);
+        let shown = || {
+            let groups = queues.groups();
+            let groups = groups.iter().map(|it| format!("{}{}", it.queue, it.number));
+            groups.collect::<Vec<_>>().join(" ")
+        };
+        queues.set_groups(&a, vec![2, 0]);
+        queues.set_groups(&b, vec![1]);
+        assert_eq!(shown(), "a0 a2 b1");
+        let before = queues.groups();
+        queues.set_groups(&b, vec![1]);
+        assert!(Arc::ptr_eq(&before, &queues.groups()));
+        queues.set_groups(&a, vec![1]);
+        assert_eq!(shown(), "b1 a1");
+        queues.set_groups(&b, Vec::new());
+        assert_eq!(shown(), "a1");
+        assert_eq!(names(&queues), "a b");
     }
 
     #[test]

@@ -185,6 +185,12 @@ as_given!(BTreeMap<String, u32>, |weights| {
     format!("{{ {} }}", weights.collect::<Vec<_>>().join(", "))
 });
 
+as_given!(BTreeMap<String, String>, |queues| {
+    let queues = queues.iter();
+    let queues = queues.map(|(queue, key)| format!("{} = {}", quoted(queue), quoted(key)));
+    format!("{{ {} }}", queues.collect::<Vec<_>>().join(", "))
+});
+
 impl Checked for PathBuf {
     type Given = PathBuf;
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use celery_client::redis::RedisEndpoint;
 use celery_protocol::names::check_queue_name;
-use celery_protocol::redis_keys::Keys;
+use celery_protocol::redis_keys::{FAIR, Keys};
 
 use super::checked::strategy_name;
 use super::declaration::{Config, SETTINGS, Settings};
@@ -33,6 +33,7 @@ impl Config {
         config.hostname = node_name(&config.hostname, &host());
         config.complete_queues()?;
         config.check_weights()?;
+        config.check_fair_queues()?;
         config.check_annotations()?;
         for file in [&mut config.logfile, &mut config.pidfile] {
             *file = file.take().map(|path| of_node(path, &config.hostname));
@@ -168,6 +169,28 @@ impl Config {
             }
             if !(1..=MOST_WEIGHT).contains(weight) {
                 return wrong(format!("{weight} is not between 1 and {MOST_WEIGHT}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses fair queues that are not consumed, a key that names no argument, and queues whose names
+    /// are those of groups.
+    fn check_fair_queues(&self) -> Result<(), ConfigError> {
+        let Some(fair) = &self.fair_queues else {
+            return Ok(());
+        };
+        let wrong = |cause: String| Err(ConfigError::new(&SETTINGS.fair_queues, cause));
+        for (queue, key) in fair {
+            if !self.queues.contains(queue) {
+                return wrong(format!("the queue {queue:?} is not consumed"));
+            }
+            if key.split('.').any(str::is_empty) {
+                return wrong(format!("{key:?} names no argument"));
+            }
+            let groups = format!("{queue}{FAIR}");
+            if let Some(taken) = self.queues.iter().find(|other| other.starts_with(&groups)) {
+                return wrong(format!("the queue {taken:?} has the name of a group of {queue:?}"));
             }
         }
         Ok(())

@@ -248,6 +248,19 @@ declare_settings! {
         example: "[(\"celery\", 3), (\"mails\", 1)]",
     }
 
+    /// Sets queues that serve the keys of their messages in turn, such as tenants. The key is an
+    /// argument of the task: its position, from 0, or its name. What follows a dot is inside the
+    /// argument. Default: none.
+    fair_queues: Option<BTreeMap<String, String>> {
+        group: Queues,
+        value: "QUEUES",
+        help: "Queues that serve the values of an argument in turn, such as `exports=0,mails=tenant`",
+        more: "In the file a table. See [Fair turns](../guides/limits.md#fair-turns-between-tenants)",
+        builder: |queues: impl IntoIterator<Item = (impl Into<String>, impl Into<String>)>|
+            queues.into_iter().map(|(queue, key)| (queue.into(), key.into())).collect(),
+        example: "[(\"exports\", \"tenant\")]",
+    }
+
     /// Sets the priorities at which the lists of a queue begin, in ascending order from 0 to at
     /// most 9. Every client of the broker must have the same steps.
     priority_steps: Option<PrioritySteps> {

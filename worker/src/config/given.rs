@@ -202,6 +202,28 @@ impl Given for BTreeMap<String, u32> {
     }
 }
 
+/// The keys of fair queues.
+impl Given for BTreeMap<String, String> {
+    type Default = std::convert::Infallible;
+
+    fn of_default(default: Self::Default) -> Self {
+        match default {}
+    }
+
+    fn reads(argument: Arg) -> Arg {
+        list(argument, fair_queue)
+    }
+
+    fn take(matches: &mut ArgMatches, name: &str) -> Option<Self> {
+        let queues = matches.remove_many::<(String, String)>(name)?;
+        Some(queues.collect())
+    }
+
+    fn texts(&self) -> Vec<String> {
+        self.iter().flat_map(|(queue, key)| [queue.clone(), key.clone()]).collect()
+    }
+}
+
 impl Given for Result<Routes, RouteError> {
     type Default = std::convert::Infallible;
 
@@ -273,6 +295,13 @@ fn weight(text: &str) -> Result<(String, u32), String> {
     parts
         .and_then(|(queue, weight)| Some((queue.to_owned(), weight.parse().ok()?)))
         .ok_or_else(|| "write queue=weight".to_owned())
+}
+
+/// Parses `queue=argument`.
+fn fair_queue(text: &str) -> Result<(String, String), String> {
+    let parts = text.rsplit_once('=');
+    let parts = parts.map(|(queue, argument)| (queue.to_owned(), argument.to_owned()));
+    parts.ok_or_else(|| "write queue=argument".to_owned())
 }
 
 /// Parses `pattern=queue` and checks that the route can be used.

@@ -69,13 +69,14 @@ impl Config {
         if self.redis().is_some() {
             return Ok(());
         }
-        let given: [(&Setting, bool); 6] = [
+        let given: [(&Setting, bool); 7] = [
             (&SETTINGS.key_prefix, self.key_prefix.is_some()),
             (&SETTINGS.priority_steps, self.priority_steps.is_some()),
             (&SETTINGS.sep, self.sep.is_some()),
             (&SETTINGS.eta_task_limit, self.eta_task_limit.is_some()),
             (&SETTINGS.task_events, self.task_events),
             (&SETTINGS.beat, self.beat),
+            (&SETTINGS.fair_queues, self.fair_queues.is_some()),
         ];
         if let Some((setting, _)) = given.into_iter().find(|(_, is_given)| *is_given) {
             return Err(ConfigError::new(setting, needs_redis("it")));

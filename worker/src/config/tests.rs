@@ -88,6 +88,12 @@ fn wrong_settings_are_named() {
         ),
         ("[routes]\n'mail.*' = 5", "member queue alone"),
         ("queue_weights = { other = 2 }", "not consumed"),
+        ("fair_queues = { other = '0' }", "not consumed"),
+        ("fair_queues = { celery = 'a..b' }", "names no argument"),
+        (
+            "queues = ['a', 'a.fair.1']\nfair_queues = { a = '0' }",
+            "the name of a group",
+        ),
         (
             "queue_order_strategy = 'sorted'\nqueue_weights = { celery = 2 }",
             "already",
@@ -273,6 +279,12 @@ const SAMPLES: [(&str, &str, &str, &str); 63] = [
         "celery=3",
         "{ celery = 3 }",
         "{ \"celery\" = 3 }",
+    ),
+    (
+        "fair_queues",
+        "celery=order.tenant",
+        "{ celery = 'order.tenant' }",
+        "{ \"celery\" = \"order.tenant\" }",
     ),
     ("priority_steps", "0,5", "[0, 5]", "[0, 5]"),
     ("sep", "-", "'-'", "\"-\""),

@@ -9,7 +9,7 @@ use celery_protocol::serializer::Serializer;
 use super::canvas::MOST;
 use super::routes::Routes;
 use super::rules::{Encode, Rules};
-use crate::broker::{QueueOrder, Queues, Results, Subscription, Transport};
+use crate::broker::{FairQueue, QueueOrder, Queues, Results, Subscription, Transport};
 use crate::delivery::{MAX_HELD_BYTES, TaskNames};
 use crate::monitor::Monitor;
 use crate::trace::Traces;
@@ -73,6 +73,8 @@ pub struct ConsumerOptions {
     /// How often the task of a redelivered message may begin before the message becomes a dead
     /// letter.
     pub redelivery_limit: u32,
+    /// The queues that are served in turns between keys.
+    pub(crate) fair: Vec<FairQueue>,
     /// Receives the metrics and pulses of the consumer.
     pub(crate) monitor: Monitor,
 }
@@ -85,6 +87,7 @@ impl ConsumerOptions {
             transport: transport.into(),
             queues: vec!["celery".into()],
             queue_order: QueueOrder::default(),
+            fair: Vec::new(),
             accept_content: vec![Serializer::Json],
             default_queue: "celery".into(),
             routes: Routes::default(),
@@ -132,6 +135,7 @@ impl ConsumerOptions {
         Subscription {
             queues,
             order: &self.queue_order,
+            fair: &self.fair,
             node: &self.node,
             results: &self.results,
             result_expires: self.result_expires,

@@ -42,7 +42,7 @@ pub(crate) use context::{Shared, States};
 pub(crate) use error::Answer;
 pub use error::{Exception, Retry, TaskError, TaskResult};
 pub(crate) use fleet::FleetLimits;
-pub(crate) use key::ArgumentPath;
+pub(crate) use key::{ArgumentPath, digest};
 pub(crate) use live::{Live, TimeLimits};
 pub use policy::BatchOptions;
 pub(crate) use policy::{ExceptionTypes, Policy};

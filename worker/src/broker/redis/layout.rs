@@ -200,6 +200,7 @@ pub(super) mod testing {
         let subscription = Subscription {
             queues: &Arc::new(Queues::new(queues)),
             order,
+            fair: &[],
             node: "celery@test",
             results: &Results::Broker,
             result_expires: Duration::from_mins(1),

@@ -65,6 +65,7 @@
 //!   (`doorbell`).
 //! * `session` – the connection of a role; `claim`, `native`, `held_list`, `settle`, `parking`,
 //!   `chord`, `sweep` – its calls; `moving` – which claims are native.
+//! * `fair` – the role that sorts fair queues into groups; `consumed` – the lists that are claimed from.
 //! * `leases` – the roles that renew leases and rescue messages; `control` – the channel of remote
 //!   control; `schedules` – the store of schedules.
 //! * `layout`, `binding`, `answer` – names, bindings, answers.
@@ -80,6 +81,7 @@ mod consumed;
 mod control;
 mod doorbell;
 mod events;
+mod fair;
 mod forms;
 mod held_list;
 mod inbound;

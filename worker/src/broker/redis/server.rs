@@ -8,6 +8,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use super::connector::{Connector, Store};
+use super::fair;
 use super::inbound::Inbound;
 use super::layout::Layout;
 use super::leases;
@@ -18,7 +19,7 @@ use crate::broker::control::AnyChannel;
 use crate::broker::events::EventChannel;
 use crate::broker::held::Envelope;
 use crate::broker::ledger::Ledger;
-use crate::broker::options::{RedisOptions, Results, Subscription};
+use crate::broker::options::{FairQueue, RedisOptions, Results, Subscription};
 use crate::broker::tag::Tag;
 use crate::monitor::Pulse;
 
@@ -29,6 +30,7 @@ pub(crate) struct Server {
     broker: Connector,
     /// The server of the results, if it is another one.
     results: Option<Store>,
+    fair: Vec<FairQueue>,
 }
 
 impl Server {
@@ -46,6 +48,7 @@ impl Server {
             broker: Connector::new(&options.endpoint, layout),
             results,
             options,
+            fair: subscription.fair.to_vec(),
         }
     }
 }
@@ -107,7 +110,14 @@ impl Broker for Server {
             let session = self.broker.watched("lease", &pulse);
             leases::renew(session, ledger, self.options.renewal(), pulse, observers)
         });
-        vec![sweep, lease]
+        let mut roles = vec![sweep, lease];
+        if !self.fair.is_empty() {
+            roles.push(Role::new("fair", &pulses, |pulse| {
+                let session = self.broker.watched("fair", &pulse);
+                fair::sort(session, self.fair.clone(), pulse)
+            }));
+        }
+        roles
     }
 
     fn control(&self, pulse: &Arc<Pulse>) -> AnyChannel {

@@ -18,6 +18,12 @@ pub static RENEW: Script = Script::new(include_str!("../scripts/renew.lua"));
 pub static ADMIT: Script = Script::new(include_str!("../scripts/admit.lua"));
 /// Takes and frees the locks of unique tasks.
 pub static LOCK: Script = Script::new(include_str!("../scripts/lock.lua"));
+/// Returns the messages at the head of a fair queue.
+pub static FAIR_PEEK: Script = Script::new(include_str!("../scripts/fair_peek.lua"));
+/// Moves messages of a fair queue to the groups of their keys.
+pub static FAIR_SORT: Script = Script::new(include_str!("../scripts/fair_sort.lua"));
+/// Returns the groups of a fair queue that have messages.
+pub static FAIR_GROUPS: Script = Script::new(include_str!("../scripts/fair_groups.lua"));
 /// Lets claimed messages wait for their ETA.
 pub static PARK: Script = Script::new(include_str!("../scripts/park.lua"));
 /// Returns the parked messages that are due.
