@@ -1395,6 +1395,45 @@ async fn schedules_run_on_a_full_server() {
     assert_eq!(b.write(&["x", "{}", "{ }", "keep"]).await, "1");
 }
 
+/// Documents in the forms of Python's serializers and of this project. Only the first five are a
+/// SUCCESS.
+const FORMS: [&[u8]; 10] = [
+    b"{\"status\":  \"SUCCESS\"}",
+    b"\x82\xa6status\xa7SUCCESS\xa6result\xc0",
+    b"\xde\x00\x02\xa6status\xa7SUCCESS\xa6result\xc0",
+    b"--- {\"status\": \"SUCCESS\",\"result\":1}",
+    b"children: []\nresult: 5\nstatus: SUCCESS\ntask_id: i\n",
+    b"children: []\nresult: 'a\n\n  status: SUCCESS\n\n  '\nstatus: FAILURE\n",
+    b"--- {\"status\":\"FAILURE\",\"result\":{\"status\":\"SUCCESS\"}}",
+    b"\x82\xa6status\xa7FAILURE\xa6result\xaestatus SUCCESS",
+    b"{\"status\":\"RETRY\",\"result\":\"\\nstatus: SUCCESS\\n\"}",
+    b"\0celery-compressed\0application/x-gzip\0rest",
+];
+
+#[tokio::test]
+async fn a_success_is_kept_in_each_form_that_is_not_compressed() {
+    let mut b = Bench::new().await;
+    for (place, document) in FORMS.into_iter().enumerate() {
+        let kept = place < 5;
+        for key in ["stored", "settled"] {
+            let mut set = Cmd::new();
+            set.arg("SET").arg(key).arg(document);
+            b.connection.query(&set).await.unwrap();
+        }
+        let stored = b.run(&scripts::STORE_RESULTS, &["stored"], &["60", "{late}"]);
+        let expected = if kept { "[[1]]" } else { "[[]]" };
+        assert_eq!(stored.await.unwrap(), expected, "{place}");
+        b.ask(&["ZADD", "index", "1", "tag"]).await;
+        let keys = ["unacked", "index", "dead", "settled"];
+        let arguments = ["60", "w", "1000", "1", "results", "tag", "{late}"];
+        b.run(&scripts::SETTLE, &keys, &arguments).await.unwrap();
+        for key in ["stored", "settled"] {
+            let is_late = b.ask(&["GET", key]).await == "{late}";
+            assert_eq!(is_late, !kept, "{place}");
+        }
+    }
+}
+
 /// Sorts these messages, which are expected at the head of `q`, each with its key.
 async fn sort(b: &mut Bench, most: &str, messages: &[(&str, &str)]) -> String {
     let digests: Vec<String> = messages

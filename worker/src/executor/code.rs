@@ -98,7 +98,7 @@ impl Code {
     /// Returns the code that runs these calls. Waits for a core if the task computes; returns
     /// `None` if the worker stops meanwhile.
     pub(super) async fn of(def: &TaskDef, calls: &[Delivery], stage: &Stage) -> Option<Self> {
-        let limits = Limits::of(def, calls);
+        let mut limits = Limits::of(def, calls);
         let binding = binding(calls);
         let runs = calls.iter().filter_map(|call| call.run.as_deref());
         let current = Current::of(&stage.monitor.traces, runs);
@@ -126,6 +126,8 @@ impl Code {
                 let [delivery] = calls else { return None };
                 // The limits of the call count from here: waiting for a core is not running.
                 core = Some(Core::new(stage.core().await?));
+                // Remote control may have changed them meanwhile.
+                limits = Limits::of(def, calls);
                 life.core.clone_from(&core);
                 let run = Arc::clone(run);
                 let call;

@@ -351,6 +351,41 @@ async fn a_call_that_waits_for_a_core_has_not_started() {
     assert_eq!(bench.ended.await.unwrap(), Ended::Asked);
 }
 
+#[tokio::test]
+async fn the_time_limits_are_those_of_the_moment_at_which_a_core_is_free() {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let (begun, mut begin) = mpsc::unbounded_channel();
+    let (release, gate) = std::sync::mpsc::channel::<()>();
+    let gate = std::sync::Mutex::new(gate);
+    let task = TaskDef::blocking("t", move |_| {
+        let _ = begun.send(());
+        let _ = gate.lock().map(|gate| gate.recv());
+        answer(42)
+    });
+    let mut registry = None;
+    let mut bench = Bench::with(cores + 1, vec![task], |stage| {
+        stage.stuck_after = Duration::from_millis(10);
+        registry = Some(Arc::clone(&stage.shared.registry));
+    });
+    for _ in 0..=cores {
+        bench.send("t", "[]", 0).await;
+    }
+    for _ in 0..cores {
+        begin.recv().await.unwrap();
+    }
+    // The last call has a slot and waits for a core.
+    let limits = crate::task::TimeLimits {
+        soft: None,
+        hard: Some(Duration::from_millis(10)),
+    };
+    let registry = registry.unwrap();
+    registry.get("t").unwrap().live.set_time_limits(limits);
+    release.send(()).unwrap();
+    assert_eq!(bench.outcome().await.1, "success 42");
+    assert_eq!(bench.outcome().await.1, "TimedOut(10ms)");
+    drop(release);
+}
+
 /// Returns a task that refuses every batch that holds a 13, and counts its runs.
 fn superstitious(runs: Arc<AtomicUsize>) -> TaskDef {
     let options = BatchOptions {

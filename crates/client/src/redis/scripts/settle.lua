@@ -67,11 +67,16 @@ local operands = { result = 2, failure = 3, push = 2, front = 2, ['return'] = 2,
 local remembered = 300
 local unheard -- why a result could not be published
 
--- Returns true if the stored document begins with the status SUCCESS, as Celery and this project
--- write it, with any spacing.
+-- Returns true if the stored document is a SUCCESS, as Celery and this project write it in JSON,
+-- MessagePack or YAML. In a compressed document it cannot be seen.
 local function succeeded(key)
   local stored = redis.pcall('GET', key)
-  return type(stored) == 'string' and stored:find('^{%s*"status"%s*:%s*"SUCCESS"') ~= nil
+  if type(stored) ~= 'string' then return false end
+  if stored:find('^{%s*"status"%s*:%s*"SUCCESS"') then return true end
+  if stored:byte(1) == 123 then return false end
+  return stored:find('^%-%-%- {"status":%s*"SUCCESS"') ~= nil
+    or stored:sub(2, 20):find('\166status\167SUCCESS', 1, true) ~= nil
+    or stored:find('^%a') and ('\n' .. stored):find('\nstatus: SUCCESS\n', 1, true) ~= nil
 end
 
 local function set(key, value, seconds)

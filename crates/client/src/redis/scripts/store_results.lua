@@ -1,4 +1,4 @@
--- store_results, version 3
+-- store_results, version 4
 -- Stores results and intermediate states, and publishes them. A stored SUCCESS is never
 -- overwritten. If the server refuses to publish, they are only stored: clients that wait for a
 -- result also read it from time to time.
@@ -9,12 +9,23 @@
 -- returns { positions of the documents that were not stored because a SUCCESS was there,
 --           if the server refused to publish, the error }
 local ttl, kept, unheard = ARGV[1], {}, nil
+
+-- Like in settle.
+local function succeeded(stored)
+  if type(stored) ~= 'string' then return false end
+  if stored:find('^{%s*"status"%s*:%s*"SUCCESS"') then return true end
+  if stored:byte(1) == 123 then return false end
+  return stored:find('^%-%-%- {"status":%s*"SUCCESS"') ~= nil
+    or stored:sub(2, 20):find('\166status\167SUCCESS', 1, true) ~= nil
+    or stored:find('^%a') and ('\n' .. stored):find('\nstatus: SUCCESS\n', 1, true) ~= nil
+end
+
 for i = 1, #KEYS do
   local key, document = KEYS[i], ARGV[1 + i]
   -- Reads like GET but counts as a write. Once a script has written, Redis lets it go on even when
   -- memory is full.
   local stored = redis.pcall('GETEX', key)
-  if document == '' or type(stored) == 'string' and stored:find('^{%s*"status"%s*:%s*"SUCCESS"') then
+  if document == '' or succeeded(stored) then
     kept[#kept + 1] = i
   else
     if ttl == '0' then redis.call('SET', key, document) else redis.call('SET', key, document, 'EX', ttl) end
