@@ -1434,6 +1434,25 @@ async fn a_success_is_kept_in_each_form_that_is_not_compressed() {
     }
 }
 
+#[tokio::test]
+async fn read_results_returns_as_much_as_fits() {
+    let mut b = Bench::new().await;
+    b.ask(&["MSET", "a", "{12345}", "b", "{1}", "c", "{2}"]).await;
+    b.ask(&["LPUSH", "list", "x"]).await;
+    let keys = ["none", "a", "list", "b", "c"];
+    let read = async |b: &mut Bench, bytes: &str, most: &str| {
+        b.run(&scripts::READ_RESULTS, &keys, &[bytes, most])
+            .await
+            .unwrap()
+    };
+    assert_eq!(read(&mut b, "100", "100").await, "[0 {12345} 0 {1} {2}]");
+    assert_eq!(read(&mut b, "10", "100").await, "[0 {12345} 0 {1}]");
+    assert_eq!(read(&mut b, "100", "6").await, "[0 -1 0 {1} {2}]");
+    // The first one is always returned.
+    let first = b.run(&scripts::READ_RESULTS, &["a", "b"], &["1", "100"]);
+    assert_eq!(first.await.unwrap(), "[{12345}]");
+}
+
 /// Sorts these messages, which are expected at the head of `q`, each with its key.
 async fn sort(b: &mut Bench, most: &str, messages: &[(&str, &str)]) -> String {
     let digests: Vec<String> = messages

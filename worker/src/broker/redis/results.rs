@@ -2,13 +2,21 @@
 
 use std::sync::Arc;
 
-use celery_client::aio::{Failure, Pipeline, Value, scripts};
+use celery_client::aio::{Failure, Value, scripts};
 use celery_protocol::result::ResultDoc;
 
-use super::answer::{bytes, positions, readable};
+use super::answer::{bytes, positions};
 use super::session::{MAX_TAGS, Session};
 use super::settle::warn_unpublished;
 use crate::broker::settlement::Document;
+use crate::printable::one_line;
+
+/// About how many bytes of results are read at a time: they must arrive within the time-out of an
+/// answer.
+const ANSWER: usize = 4 << 20;
+
+/// The most bytes of a result that is read.
+const LARGEST: usize = 64 << 20;
 
 impl Session {
     /// Stores results and states, and publishes them, even if another worker holds the messages.
@@ -58,26 +66,38 @@ impl Session {
         }
     }
 
-    /// Returns the documents of tasks. A document in any of the serializers is understood.
+    /// Returns the documents of tasks. A document in any of the serializers is understood. One that is
+    /// larger than [`LARGEST`] counts as missing.
     pub(super) async fn read_results(&mut self, ids: &[String]) -> Vec<Option<ResultDoc>> {
         let mut documents = Vec::with_capacity(ids.len());
-        for chunk in ids.chunks(MAX_TAGS) {
-            let mut call = Pipeline::new();
+        while let Some(rest) = ids.get(documents.len()..).filter(|rest| !rest.is_empty()) {
+            let chunk = rest.get(..MAX_TAGS).unwrap_or(rest);
+            let size = chunk.iter().map(|id| id.len() + 64).sum();
+            let mut call = scripts::call(
+                &scripts::READ_RESULTS,
+                chunk.len(),
+                chunk.len() + 2,
+                size,
+            );
             for id in chunk {
-                call.cmd("GET").arg(self.layout.keys.result(id));
+                call.arg(self.layout.keys.result(id));
             }
-            let answers = loop {
-                let answers = self.link.connection().await.each(&call).await;
-                match answers.and_then(readable) {
-                    Ok(answers) => break answers,
-                    Err(failure) => self.link.failed(&failure),
-                }
+            call.arg(ANSWER).arg(LARGEST);
+            let read = |value| match value {
+                // An answer without an element would be asked for without end.
+                Value::Array(found) if !found.is_empty() => Some(found),
+                _ => None,
             };
-            self.link.worked();
-            documents.extend(answers.into_iter().map(|answer| {
-                let stored = answer.and_then(bytes)?;
-                ResultDoc::decode_any(&stored).ok()
-            }));
+            let found = self
+                .insist(&scripts::READ_RESULTS, &call, read, "read_results")
+                .await;
+            for (id, found) in chunk.iter().zip(found) {
+                if found == Value::Int(-1) {
+                    let id = one_line(id);
+                    tracing::warn!("The result of {id} has more than {LARGEST} bytes: it is not read");
+                }
+                documents.push(bytes(found).and_then(|stored| ResultDoc::decode_any(&stored).ok()));
+            }
         }
         documents
     }

@@ -38,6 +38,8 @@ pub static COUNT_BEGUN: Script = Script::new(include_str!("../scripts/count_begu
 pub static COUNT_PARTS: Script = Script::new(include_str!("../scripts/count_parts.lua"));
 /// Stores results on a server that is not the broker.
 pub static STORE_RESULTS: Script = Script::new(include_str!("../scripts/store_results.lua"));
+/// Returns stored documents, as far as they fit into one answer.
+pub static READ_RESULTS: Script = Script::new(include_str!("../scripts/read_results.lua"));
 /// Sends a reply of remote control to a client that still waits.
 pub static CONTROL_REPLY: Script = Script::new(include_str!("../scripts/control_reply.lua"));
 
