@@ -33,6 +33,7 @@ pub(crate) use self::declaration::{Config, SETTINGS, Settings, builder_methods};
 pub(crate) use self::given::Steps;
 pub(crate) use self::log::{LogFormat, level_name};
 pub(crate) use self::node::direct_queue;
+pub(crate) use self::setting::Setting;
 
 /// Prints the settings as a file that would give them again, except for passwords.
 impl fmt::Display for Config {

@@ -1,10 +1,17 @@
 //! Reads the words of a `celery worker` command line that have no effect on this worker.
 //!
 //! A service line that was written for Python starts, and a warning says for each such word what
-//! happens instead. The words that have an effect are settings.
+//! happens instead. The words that have an effect are settings. Beside a word without effect, the log
+//! also says what they do, so that every word of the line is explained once.
+
+use std::time::Duration;
 
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
+
+use crate::config::{Config, SETTINGS, Setting, level_name};
+use crate::delivery::PREFETCH_MULTIPLIER;
+use crate::printable::one_line;
 
 /// A word of Celery's command line without effect.
 struct Word {
@@ -74,7 +81,7 @@ const USER: &str = "the worker keeps the user and the mask that it is started wi
     the unit of the supervisor";
 const CONTROL: &str = "the worker takes no part in gossip";
 
-const WORDS: [Word; 21] = [
+const WITHOUT_EFFECT: [Word; 21] = [
     Word::valued("app", Some('A'), TASKS),
     Word::valued("include", Some('I'), TASKS),
     Word::valued("loader", None, TASKS),
@@ -118,22 +125,103 @@ const WORDS: [Word; 21] = [
     ),
 ];
 
-/// The words that a command line has and that have no effect.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct WithoutEffect(Vec<String>);
+/// A setting whose option Celery has, too, and what it does here.
+struct Effect {
+    setting: &'static Setting,
+    says: fn(&Config) -> String,
+}
 
-impl WithoutEffect {
-    /// Logs a warning for each word.
-    pub(crate) fn warn(&self) {
-        for warning in &self.0 {
+/// The words of Celery's command line that have an effect, in the order of its help.
+fn effects() -> [Effect; 15] {
+    fn effect(setting: &'static Setting, says: fn(&Config) -> String) -> Effect {
+        Effect { setting, says }
+    }
+    [
+        effect(&SETTINGS.broker, |config| {
+            format!("messages come from {}", config.broker.display_url())
+        }),
+        effect(&SETTINGS.hostname, |config| {
+            format!("the name of this worker is {}", config.hostname)
+        }),
+        effect(&SETTINGS.loglevel, |config| {
+            format!("lines from {} on are logged", level_name(config.loglevel))
+        }),
+        effect(&SETTINGS.concurrency, |config| {
+            format!("{} tasks run at once, in one process", config.concurrency)
+        }),
+        effect(&SETTINGS.prefetch_multiplier, |config| {
+            let times = config.prefetch_multiplier.unwrap_or(PREFETCH_MULTIPLIER);
+            format!("the worker holds up to {times} messages for each task that runs at once")
+        }),
+        effect(&SETTINGS.task_events, |_| {
+            "the worker sends events, and a heartbeat every 2 seconds".to_owned()
+        }),
+        effect(&SETTINGS.time_limit, |config| limit(config.time_limit)),
+        effect(&SETTINGS.soft_time_limit, |config| limit(config.soft_time_limit)),
+        effect(&SETTINGS.max_tasks_per_child, |config| {
+            let tasks = config.max_tasks_per_child.unwrap_or_default();
+            format!("the process ends after {tasks} tasks with exit code 75; its supervisor starts another")
+        }),
+        effect(&SETTINGS.max_memory_per_child, |config| {
+            let size = config.max_memory_per_child.unwrap_or_default();
+            format!("the process ends at {size} KiB with exit code 75; its supervisor starts another")
+        }),
+        effect(&SETTINGS.queues, consumed),
+        effect(&SETTINGS.exclude_queues, consumed),
+        effect(&SETTINGS.purge, |_| {
+            "messages that wait in the queues are deleted at the start".to_owned()
+        }),
+        effect(&SETTINGS.beat, |_| {
+            "the worker takes part in running schedules".to_owned()
+        }),
+        effect(&SETTINGS.pidfile, |_| {
+            "the file has the number of the process while it runs".to_owned()
+        }),
+    ]
+}
+
+fn limit(limit: Option<Duration>) -> String {
+    match limit.filter(|limit| !limit.is_zero()) {
+        Some(limit) => format!("it is {limit:?} for tasks that have none of their own"),
+        None => "only tasks with a limit of their own have one".to_owned(),
+    }
+}
+
+fn consumed(config: &Config) -> String {
+    format!("the consumed queues are {}", config.queues.join(", "))
+}
+
+/// The words of Celery that a command line has.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Words {
+    /// The warnings about those that have no effect.
+    without_effect: Vec<String>,
+    /// The names of the settings that are given there.
+    given: Vec<&'static str>,
+}
+
+impl Words {
+    /// Logs a warning for each word without effect, and what each of the others does if there is one
+    /// without.
+    pub(crate) fn explain(&self, config: &Config) {
+        for warning in &self.without_effect {
             tracing::warn!("{warning}");
+        }
+        if self.without_effect.is_empty() {
+            return;
+        }
+        for effect in effects() {
+            if self.given.contains(&effect.setting.name) {
+                let says = (effect.says)(config);
+                tracing::info!("{}: {}", effect.setting.words(), one_line(&says));
+            }
         }
     }
 }
 
-impl Args for WithoutEffect {
+impl Args for Words {
     fn augment_args(command: Command) -> Command {
-        command.args(WORDS.iter().map(Word::argument))
+        command.args(WITHOUT_EFFECT.iter().map(Word::argument))
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -141,13 +229,15 @@ impl Args for WithoutEffect {
     }
 }
 
-impl FromArgMatches for WithoutEffect {
+impl FromArgMatches for Words {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let given =
-            |word: &&Word| matches.value_source(word.long) == Some(ValueSource::CommandLine);
-        Ok(WithoutEffect(
-            WORDS.iter().filter(given).map(Word::warning).collect(),
-        ))
+        let is_given = |name: &str| matches.value_source(name) == Some(ValueSource::CommandLine);
+        let without_effect = WITHOUT_EFFECT.iter().filter(|word| is_given(word.long));
+        let given = SETTINGS.all().map(|setting| setting.name);
+        Ok(Words {
+            without_effect: without_effect.map(Word::warning).collect(),
+            given: given.filter(|name| is_given(name)).collect(),
+        })
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {

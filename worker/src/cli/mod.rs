@@ -36,7 +36,7 @@ use crate::config::value::ConfigError;
 use crate::config::{Config, Settings};
 use crate::logging;
 use crate::shutdown::Shutdown;
-use celery::WithoutEffect;
+use celery::Words;
 use options::{Command, Options};
 use pidfile::PidFile;
 
@@ -118,7 +118,7 @@ pub fn main(tasks: impl FnOnce(WorkerBuilder) -> WorkerBuilder) -> ExitCode {
 async fn run_schedules(
     config: Config,
     print_config: bool,
-    without_effect: &WithoutEffect,
+    words: &Words,
 ) -> Result<ExitCode, StartError> {
     if print_config {
         print!("{config}");
@@ -129,7 +129,7 @@ async fn run_schedules(
         None => None,
     };
     logging::start(&config)?;
-    without_effect.warn();
+    words.explain(&config);
     check::check_logins(&config).await?;
     run_beat(config, Shutdown::default()).await?;
     Ok(ExitCode::SUCCESS)
@@ -141,7 +141,7 @@ async fn run(
 ) -> Result<ExitCode, StartError> {
     let print_config = options.print_config;
     let command = options.command.clone();
-    let without_effect = options.without_effect.clone();
+    let words = options.words.clone();
     if let Some(folder) = options.workdir.filter(|folder| *folder != *"") {
         std::env::set_current_dir(&folder).map_err(|error| {
             ConfigError::new("--workdir", format!("{}: {error}", folder.display()))
@@ -182,7 +182,7 @@ async fn run(
                     let redis = config.redis_for("beat")?;
                     Ok(beat::run(&config, redis, command).await)
                 }
-                None => run_schedules(config, print_config, &without_effect).await,
+                None => run_schedules(config, print_config, &words).await,
             };
         }
         // Completion and manual page were printed before the threads started.
@@ -198,7 +198,7 @@ async fn run(
         None => None,
     };
     logging::start(worker.config())?;
-    without_effect.warn();
+    words.explain(worker.config());
     check::check_logins(worker.config()).await?;
     worker.check_database().await?;
     banner::print(&worker);

@@ -9,7 +9,7 @@ use clap::builder::Resettable;
 use clap::{Arg, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 
-use super::celery::WithoutEffect;
+use super::celery::Words;
 use crate::config::Settings;
 use crate::config::given::path;
 
@@ -23,11 +23,12 @@ pub(crate) struct Options {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
 
+    // Before the settings, which take their values out of what was read.
     #[command(flatten)]
-    pub(crate) settings: Settings,
+    pub(crate) words: Words,
 
     #[command(flatten)]
-    pub(crate) without_effect: WithoutEffect,
+    pub(crate) settings: Settings,
 
     /// A file with settings (TOML)
     #[arg(

@@ -84,6 +84,12 @@ impl Setting {
             .map_or_else(|| self.name.replace('_', "-"), str::to_owned)
     }
 
+    /// Returns the option as the command line has it: `-b/--broker`.
+    pub(crate) fn words(&self) -> String {
+        let short = self.short.map(|short| format!("-{short}/"));
+        format!("{}--{}", short.unwrap_or_default(), self.option())
+    }
+
     /// Returns the name of the environment variable.
     fn variable(&self) -> String {
         self.variable.map_or_else(
@@ -151,11 +157,7 @@ impl Setting {
 /// Names the setting as it is written in each source.
 impl fmt::Display for Setting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} (", self.name)?;
-        if let Some(short) = self.short {
-            write!(f, "-{short}/")?;
-        }
-        write!(f, "--{}, {})", self.option(), self.variable())
+        write!(f, "{} ({}, {})", self.name, self.words(), self.variable())
     }
 }
 

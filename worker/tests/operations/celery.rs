@@ -141,7 +141,7 @@ fn options_without_effect_are_accepted_and_explained() {
         assert_eq!(output.status.code(), Some(0), "{name}: {output:?}");
     }
     let line = "-A proj worker -P prefork -O fair -c auto -E -X mails -Q celery,mails \
-        --max-tasks-per-child 100 --without-gossip --time-limit=60 -B";
+        --max-tasks-per-child 100 --without-gossip --time-limit=60 -B -l info";
     let mut command = command(&redis, &line.split_whitespace().collect::<Vec<_>>());
     let mut worker = Process::spawn("playground", &mut command).unwrap();
     worker.wait_for_line(PATIENCE, "ready.").unwrap();
@@ -157,18 +157,25 @@ fn options_without_effect_are_accepted_and_explained() {
             "{start} is not in {log}"
         );
     }
-    for word in [
-        "--task-events",
-        "--concurrency",
-        "--exclude",
-        "max-tasks",
-        "time-limit",
+    // Every word has one line.
+    let cores = std::thread::available_parallelism().unwrap();
+    for line in [
+        format!("-c/--concurrency: {cores} tasks run at once, in one process"),
+        "-E/--task-events: the worker sends events, and a heartbeat every 2 seconds".to_owned(),
+        "-X/--exclude-queues: the consumed queues are celery".to_owned(),
+        "-Q/--queues: the consumed queues are celery".to_owned(),
+        "--max-tasks-per-child: the process ends after 100 tasks with exit code 75".to_owned(),
+        "--time-limit: it is 60s for tasks that have none of their own".to_owned(),
+        "-B/--beat: the worker takes part in running schedules".to_owned(),
+        "-l/--loglevel: lines from INFO on are logged".to_owned(),
     ] {
-        assert!(
-            !log.contains(&format!("{word} has no effect")),
-            "{word}: {log}"
-        );
+        assert_eq!(log.matches(&line).count(), 1, "{line:?} is not once in {log}");
     }
+    // A line without such words is not explained.
+    let options = ["-c", "2", "-l", "info"];
+    let mut plain = start(&mut self::command(&redis, &options));
+    assert!(!plain.log().contains("--concurrency:"), "{}", plain.log());
+    plain.stop();
 }
 
 #[test]
