@@ -31,7 +31,7 @@ use std::fmt;
 pub(crate) use self::combined::check_keys;
 pub(crate) use self::declaration::{Config, SETTINGS, Settings, builder_methods};
 pub(crate) use self::given::Steps;
-pub(crate) use self::log::{LogFormat, level_name};
+pub(crate) use self::log::{LogFields, LogFormat, OTHERS, level_name};
 pub(crate) use self::node::direct_queue;
 pub(crate) use self::setting::Setting;
 

@@ -5,7 +5,8 @@
 //!   first, as of a traceback, are indented. A line that a task's code writes names the task first.
 //! * JSON: one object per line, with `timestamp` (ISO 8601, UTC), `level` (Celery's word),
 //!   `message` and `target`. A line about a task, or from a task's code, has `task_id`, `task_name`,
-//!   `queue` and, if its task belongs to a trace, `trace_id`. Other fields follow.
+//!   `queue` and, if its task belongs to a trace, `trace_id`. Other fields follow. `--log-fields`
+//!   chooses fields, their names and their order.
 //!
 //! The program's own lines follow the configured level; lines of libraries appear from `WARNING`
 //! on.
@@ -27,7 +28,7 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::value::ConfigError;
-use crate::config::{Config, LogFormat, SETTINGS, level_name};
+use crate::config::{Config, LogFields, LogFormat, OTHERS, SETTINGS, level_name};
 use crate::lifecycle::ALWAYS;
 use crate::printable::{indented, json, one_line};
 use crate::task_log;
@@ -52,7 +53,10 @@ pub(crate) fn start(config: &Config) -> Result<(), ConfigError> {
             .event_format(AsCelery { colours })
             .with_filter(filter)
             .boxed(),
-        LogFormat::Json => layer.event_format(AsJson).with_filter(filter).boxed(),
+        LogFormat::Json => layer
+            .event_format(AsJson::new(config))
+            .with_filter(filter)
+            .boxed(),
     };
     // Fails only if a program that uses the library has set up its own logger, which then stays.
     let _ = tracing_subscriber::registry().with(layer).try_init();
@@ -146,7 +150,45 @@ where
 }
 
 /// Writes a line as one JSON object.
-struct AsJson;
+struct AsJson {
+    chosen: Option<LogFields>,
+    hostname: String,
+}
+
+impl AsJson {
+    fn new(config: &Config) -> Self {
+        AsJson {
+            chosen: config.log_fields.clone(),
+            hostname: config.hostname.clone(),
+        }
+    }
+
+    /// Returns the chosen fields of a line in their order. A field that the line does not have is left
+    /// out.
+    fn choose(&self, chosen: &LogFields, mut line: serde_json::Map<String, Value>) -> String {
+        line.insert("hostname".to_owned(), self.hostname.as_str().into());
+        line.insert("process".to_owned(), std::process::id().into());
+        let listed = |name: &str| chosen.0.iter().any(|(_, value)| value == name);
+        // These two are in a line only if they are asked for.
+        let others = line.iter().filter(|(name, _)| {
+            !listed(name) && !["hostname", "process"].contains(&name.as_str())
+        });
+        let mut members = Vec::with_capacity(line.len());
+        for (name, value) in &chosen.0 {
+            if name == OTHERS {
+                members.extend(others.clone().map(|(name, value)| member(name, value)));
+            } else if let Some(value) = line.get(value) {
+                members.push(member(name, value));
+            }
+        }
+        format!("{{{}}}", members.join(","))
+    }
+}
+
+/// Returns a member of a JSON object.
+fn member(name: &str, value: &Value) -> String {
+    format!("{}:{value}", Value::from(name))
+}
 
 impl<S, N> FormatEvent<S, N> for AsJson
 where
@@ -178,7 +220,11 @@ where
         ] {
             line.insert(name.to_owned(), Value::String(value));
         }
-        writeln!(out, "{}", json(&Value::Object(line).to_string()))
+        let line = match &self.chosen {
+            Some(chosen) => self.choose(chosen, line),
+            None => Value::Object(line).to_string(),
+        };
+        writeln!(out, "{}", json(&line))
     }
 }
 

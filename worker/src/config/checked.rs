@@ -137,7 +137,7 @@ pub(super) fn quoted(text: &str) -> String {
 }
 
 /// Returns a list of texts as a file has it.
-fn listed(texts: Vec<String>) -> String {
+pub(super) fn listed(texts: Vec<String>) -> String {
     toml::Value::from(texts).to_string()
 }
 

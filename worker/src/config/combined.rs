@@ -9,6 +9,7 @@ use celery_protocol::redis_keys::{FAIR, Keys};
 
 use super::checked::strategy_name;
 use super::declaration::{Config, SETTINGS, Settings};
+use super::log::LogFormat;
 use super::node::{direct_queue, host, node_name, of_node};
 use super::setting::Setting;
 use super::value::ConfigError;
@@ -34,6 +35,7 @@ impl Config {
         config.complete_queues()?;
         config.check_weights()?;
         config.check_fair_queues()?;
+        config.check_log_fields()?;
         config.check_annotations()?;
         for file in [&mut config.logfile, &mut config.pidfile] {
             *file = file.take().map(|path| of_node(path, &config.hostname));
@@ -192,6 +194,14 @@ impl Config {
             if let Some(taken) = self.queues.iter().find(|other| other.starts_with(&groups)) {
                 return wrong(format!("the queue {taken:?} has the name of a group of {queue:?}"));
             }
+        }
+        Ok(())
+    }
+
+    fn check_log_fields(&self) -> Result<(), ConfigError> {
+        if self.log_fields.is_some() && self.log_format == LogFormat::Text {
+            let cause = "only lines of --log-format json have fields";
+            return Err(ConfigError::new(&SETTINGS.log_fields, cause));
         }
         Ok(())
     }

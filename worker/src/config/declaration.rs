@@ -24,7 +24,7 @@ use super::checked::{
     checked, no_control_character, none_zero_or_a_second, within, zero_or_a_second,
 };
 use super::given::{Given, read_slots, slots};
-use super::log::LogFormat;
+use super::log::{LogFields, LogFormat};
 use super::rabbitmq::CreateQueues;
 use super::setting::{DefaultText, Group, Setting, declare_settings};
 use super::value::ConfigError;
@@ -632,6 +632,19 @@ declare_settings! {
         more: "See [the log](#the-log)",
         builder: |format: impl Into<String>| format.into(),
         example: "\"json\"",
+    }
+
+    /// Sets the fields of a JSON line and their order, such as `timestamp` or `time=timestamp`. The
+    /// field `*` stands for all others.
+    log_fields: Option<LogFields> {
+        group: Log,
+        value: "FIELDS",
+        help: "Fields of a JSON line in their order, such as `time=timestamp,level,message,task_id`",
+        default: "all",
+        more: "See [the log](#the-log)",
+        builder: |fields: impl IntoIterator<Item = impl Into<String>>|
+            fields.into_iter().map(Into::into).collect(),
+        example: "[\"time=timestamp\", \"message\", \"*\"]",
     }
 
     /// Sets when messages held by a Python worker count as lost, from 1 s. The shortest value in a

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::checked::{Checked, quoted};
+use super::checked::{Checked, listed, quoted};
 
 impl Checked for tracing::Level {
     type Given = String;
@@ -65,5 +65,71 @@ impl fmt::Display for LogFormat {
             LogFormat::Text => "text",
             LogFormat::Json => "json",
         })
+    }
+}
+
+/// The fields of a JSON line that are not chosen.
+pub(crate) const OTHERS: &str = "*";
+
+/// The fields of a JSON line, in their order: the name in the line, and that of the value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LogFields(pub(crate) Vec<(String, String)>);
+
+impl Checked for LogFields {
+    type Given = Vec<String>;
+
+    fn check(given: Vec<String>) -> Result<Self, String> {
+        let mut fields: Vec<(String, String)> = Vec::with_capacity(given.len());
+        for text in &given {
+            let (name, value) = text.split_once('=').unwrap_or((text, text));
+            if name.is_empty() || value.is_empty() {
+                return Err(format!("{text:?} is neither a field nor name=field"));
+            }
+            if (name == OTHERS) != (value == OTHERS) {
+                return Err("* has no other name".to_owned());
+            }
+            if fields.iter().any(|(other, _)| other == name) {
+                return Err(format!("{name:?} is there twice"));
+            }
+            fields.push((name.to_owned(), value.to_owned()));
+        }
+        if fields.is_empty() {
+            return Err("at least one field is needed".to_owned());
+        }
+        Ok(LogFields(fields))
+    }
+
+    fn written(&self) -> Option<String> {
+        let fields = self.0.iter().map(|(name, value)| match name == value {
+            true => name.clone(),
+            false => format!("{name}={value}"),
+        });
+        Some(listed(fields.collect()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(texts: &[&str]) -> Result<LogFields, String> {
+        LogFields::check(texts.iter().map(|text| (*text).to_owned()).collect())
+    }
+
+    #[test]
+    fn fields_can_have_other_names() {
+        let chosen = fields(&["time=timestamp", "message", "*"]).unwrap();
+        let written = chosen.written().unwrap();
+        assert_eq!(written, r#"["time=timestamp", "message", "*"]"#);
+        for (wrong, part) in [
+            (&[][..], "at least one"),
+            (&["a", "a=b"], "twice"),
+            (&["=a"], "neither a field"),
+            (&["a="], "neither a field"),
+            (&["all=*"], "no other name"),
+        ] {
+            let error = fields(wrong).unwrap_err();
+            assert!(error.contains(part), "{error}");
+        }
     }
 }
