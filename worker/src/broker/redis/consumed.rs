@@ -88,6 +88,16 @@ impl Consumed {
         self.queues.len() * self.steps
     }
 
+    /// Returns the list to which messages of this one go back: that of the queue itself, from which
+    /// they are sorted again. A group may be forgotten by then.
+    pub(super) fn home<'l>(&'l self, place: usize, list: &'l str) -> &'l str {
+        let lists = |place: usize| self.queues.get(place).map(|queue| &queue.lists);
+        let own = self.places.iter().find(|places| places.contains(&place));
+        let step = lists(place).and_then(|lists| lists.iter().position(|it| it == list));
+        let home = own.and_then(|places| lists(places.start)?.get(step?));
+        home.map_or(list, String::as_str)
+    }
+
     /// Returns the lists in the order in which a claim empties them, as (place of the queue, key).
     /// As in kombu, all queues come at their most urgent step, then at the next one. Each turn has
     /// its own order of queues. Within a fair queue, each turn begins with another group: the queue's
@@ -222,6 +232,8 @@ mod tests {
         let of_group = consumed.claim_order(2).next().unwrap().0;
         assert_eq!(&*consumed.queues[of_group].name, "a");
         assert_eq!(consumed.queues[of_group].tail, consumed.queues[0].tail);
+        assert_eq!(consumed.home(of_group, "p:a.fair.0"), "p:a");
+        assert_eq!(consumed.home(3, "p:b"), "p:b");
         list.set_groups(&"a".into(), vec![7]);
         let after = following.consumed(&keys);
         assert!(Arc::ptr_eq(&after.queues[1], &consumed.queues[2]));

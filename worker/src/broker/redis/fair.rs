@@ -15,10 +15,10 @@
 //! * A key has a group while messages of it wait. There are at most [`MOST_GROUPS`]; further keys
 //!   share groups.
 
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
-use celery_client::aio::{Value, scripts};
+use celery_client::aio::{Failure, Value, scripts};
 use celery_client::redis::sha1;
 use celery_protocol::message::Task;
 
@@ -134,7 +134,7 @@ impl Session {
         match peeked.await {
             Ok((found, _)) => found,
             Err(refused) => {
-                self.layout.pass_over(&lists.groups, &refused.to_string());
+                warn(&lists.groups, &refused);
                 (0, Vec::new())
             }
         }
@@ -169,7 +169,7 @@ impl Session {
         match moved.await {
             Ok((moved, _)) => moved,
             Err(refused) => {
-                self.layout.pass_over(&lists.groups, &refused.to_string());
+                warn(&lists.groups, &refused);
                 0
             }
         }
@@ -193,7 +193,18 @@ impl Session {
                 let queues = self.layout.queues();
                 queues.set_groups(&queue.name, groups);
             }
-            Err(refused) => self.layout.pass_over(&lists.groups, &refused.to_string()),
+            Err(refused) => warn(&lists.groups, &refused),
         }
     }
+}
+
+/// Logs, once, that Redis refuses to sort.
+fn warn(groups: &str, refused: &Failure) {
+    static LOGGED: Once = Once::new();
+    LOGGED.call_once(|| {
+        tracing::warn!(
+            "The messages of a fair queue are taken in their order, because Redis refuses to sort \
+             them ({groups}): {refused}"
+        );
+    });
 }

@@ -133,6 +133,8 @@ pub(super) enum Next {
 pub(super) struct Plan {
     pub(super) queue: Arc<Queue>,
     pub(super) list: String,
+    /// The list to which they go back if they are not entered.
+    pub(super) home: String,
     pub(super) count: usize,
     /// Redis's time.
     pub(super) time: String,

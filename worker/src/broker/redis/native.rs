@@ -155,6 +155,7 @@ impl Session {
         let Some((queue, list, length)) = first else {
             return Next::Wait;
         };
+        let home = consumed.home(queue, list).to_owned();
         let queue = &consumed.queues[queue];
         if !self.moving.moves(queue) {
             return Next::ByScript;
@@ -167,6 +168,7 @@ impl Session {
         Next::Move(Plan {
             queue: Arc::clone(queue),
             list: list.to_owned(),
+            home,
             count,
             time,
             more: total > count,
@@ -178,7 +180,7 @@ impl Session {
     pub(super) async fn move_and_enter(&mut self, plan: &Plan) -> Result<Option<Claim>, Failure> {
         let call = self.calls + 1;
         self.calls = call;
-        let header = Header::text(&self.layout, call, &plan.time, &plan.list);
+        let header = Header::text(&self.layout, call, &plan.time, &plan.home);
         let Some(moved) = self.move_messages(plan, &header).await? else {
             return Ok(None);
         };
