@@ -1510,9 +1510,19 @@ async fn fair_groups_are_forgotten_when_they_are_empty() {
     b.ask(&["LPUSH", "q.fair.1", "{1}"]).await;
     b.ask(&["LPUSH", "q.fair.12/3", "{1}", "{2}"]).await;
     b.ask(&["SET", "q.fair.0/3", "text"]).await;
-    let arguments = ["q.fair.", "", "/3"];
-    let groups = b.run(&scripts::FAIR_GROUPS, &["groups"], &arguments).await;
-    assert_eq!(groups.unwrap(), "[1 12]");
+    b.ask(&["LPUSH", "q.fair.3", "{3}"]).await;
+    let groups = async |b: &mut Bench, tried: &str| {
+        let arguments = ["q.fair.", tried, "", "/3"];
+        let groups = b.run(&scripts::FAIR_GROUPS, &["groups"], &arguments).await;
+        groups.unwrap()
+    };
+    assert_eq!(groups(&mut b, "0").await, "[1 12]");
+    assert_eq!(b.ask(&["HKEYS", "groups"]).await, "[bb cc]");
+    // A list that is not in the hash is found again.
+    assert_eq!(groups(&mut b, "4").await, "[1 12 3]");
+    assert_eq!(groups(&mut b, "0").await, "[1 12 3]");
+    b.ask(&["DEL", "q.fair.3"]).await;
+    assert_eq!(groups(&mut b, "4").await, "[1 12]");
     assert_eq!(b.ask(&["HKEYS", "groups"]).await, "[bb cc]");
 }
 

@@ -16,7 +16,7 @@
 //!   share groups.
 
 use std::sync::{Arc, Once};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use celery_client::aio::{Failure, Value, scripts};
 use celery_client::redis::sha1;
@@ -44,19 +44,27 @@ const ROUNDS: usize = 40;
 const SHORTEST: Duration = Duration::from_millis(20);
 const LONGEST: Duration = Duration::from_millis(500);
 
+/// How often lists are looked for that are not in the hash of the groups.
+const TRY: Duration = Duration::from_mins(1);
+
 /// The digest of the key of messages that cannot be read.
 const UNREADABLE: &str = "unreadable";
 
 /// Sorts the messages of these queues, again and again. Does not return.
 pub(super) async fn sort(mut session: Session, queues: Vec<FairQueue>, pulse: Arc<Pulse>) {
     session.connect().await;
-    let mut wait = SHORTEST;
+    let (mut wait, mut tried) = (SHORTEST, None::<Instant>);
     loop {
+        // The hash of the groups may have been deleted by hand.
+        let tries = tried.is_none_or(|then| then.elapsed() >= TRY);
+        if tries {
+            tried = Some(Instant::now());
+        }
         let mut moved = 0;
         for queue in &queues {
             let lists = Lists::of(&session, queue);
             moved += session.sort_queue(queue, &lists).await;
-            session.follow_groups(queue, &lists).await;
+            session.follow_groups(queue, &lists, tries).await;
         }
         wait = if moved > 0 {
             SHORTEST
@@ -176,10 +184,14 @@ impl Session {
     }
 
     /// Consumes the groups that have messages, and no others.
-    async fn follow_groups(&mut self, queue: &FairQueue, lists: &Lists) {
-        let arguments = 2 + lists.after.len();
+    ///
+    /// With `tries`, also those whose lists exist although the hash does not have them.
+    async fn follow_groups(&mut self, queue: &FairQueue, lists: &Lists, tries: bool) {
+        let arguments = 3 + lists.after.len();
         let mut call = scripts::call(&scripts::FAIR_GROUPS, 1, arguments, 64 * arguments);
-        call.arg(&lists.groups).arg(&lists.before).arg(&lists.after);
+        let tried = if tries { MOST_GROUPS } else { 0 };
+        call.arg(&lists.groups).arg(&lists.before);
+        call.arg(tried).arg(&lists.after);
         let read = |value| {
             let Value::Array(items) = value else {
                 return None;
