@@ -170,9 +170,9 @@ impl AsJson {
         line.insert("process".to_owned(), std::process::id().into());
         let listed = |name: &str| chosen.0.iter().any(|(_, value)| value == name);
         // These two are in a line only if they are asked for.
-        let others = line.iter().filter(|(name, _)| {
-            !listed(name) && !["hostname", "process"].contains(&name.as_str())
-        });
+        let others = line
+            .iter()
+            .filter(|(name, _)| !listed(name) && !["hostname", "process"].contains(&name.as_str()));
         let mut members = Vec::with_capacity(line.len());
         for (name, value) in &chosen.0 {
             if name == OTHERS {

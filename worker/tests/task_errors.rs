@@ -46,7 +46,8 @@ fn compiled(file: &Path) -> Vec<Found> {
     let diagnostics = lines.lines().map(|line| {
         serde_json::from_str::<Value>(line).unwrap_or_else(|error| panic!("{error}: {lines}"))
     });
-    let errors = diagnostics.filter(|it| it["level"] == "error" && it["spans"] != Value::Array(Vec::new()));
+    let errors =
+        diagnostics.filter(|it| it["level"] == "error" && it["spans"] != Value::Array(Vec::new()));
     errors.map(|error| place(&error)).collect()
 }
 
@@ -54,7 +55,10 @@ fn compiled(file: &Path) -> Vec<Found> {
 fn place(error: &Value) -> Found {
     let message = error["message"].as_str().unwrap().to_owned();
     let spans = error["spans"].as_array().unwrap();
-    let span = spans.iter().find(|span| span["is_primary"] == true).unwrap();
+    let span = spans
+        .iter()
+        .find(|span| span["is_primary"] == true)
+        .unwrap();
     let line = span["line_start"].as_u64().unwrap();
     let text = &span["text"][0];
     let column = |name: &str| usize::try_from(text[name].as_u64().unwrap()).unwrap() - 1;
@@ -87,7 +91,10 @@ fn check(name: &str) {
     for (line, text, part) in expected {
         let is = |it: &&Found| it.0 == line && it.1 == text && it.2.contains(&part);
         let matching: Vec<Found> = left.iter().filter(is).cloned().collect();
-        assert!(!matching.is_empty(), "{name}:{line}: {text:?}: {part}\nnot in {left:#?}");
+        assert!(
+            !matching.is_empty(),
+            "{name}:{line}: {text:?}: {part}\nnot in {left:#?}"
+        );
         for each in matching {
             left.remove(&each);
         }

@@ -1437,7 +1437,8 @@ async fn a_success_is_kept_in_each_form_that_is_not_compressed() {
 #[tokio::test]
 async fn read_results_returns_as_much_as_fits() {
     let mut b = Bench::new().await;
-    b.ask(&["MSET", "a", "{12345}", "b", "{1}", "c", "{2}"]).await;
+    b.ask(&["MSET", "a", "{12345}", "b", "{1}", "c", "{2}"])
+        .await;
     b.ask(&["LPUSH", "list", "x"]).await;
     let keys = ["none", "a", "list", "b", "c"];
     let read = async |b: &mut Bench, bytes: &str, most: &str| {
@@ -1474,14 +1475,20 @@ async fn fair_sort_gives_each_key_a_group_and_moves_nothing_twice() {
     b.ask(&["LPUSH", "q", "{1}", "{2}", "{3}", "{4}"]).await;
     let messages = [("{1}", "aa"), ("{2}", "bb"), ("{3}", "aa")];
     assert_eq!(sort(&mut b, "2", &messages).await, "3");
-    assert_eq!(b.ask(&["LRANGE", "q.fair.0/3", "0", "-1"]).await, "[{3} {1}]");
+    assert_eq!(
+        b.ask(&["LRANGE", "q.fair.0/3", "0", "-1"]).await,
+        "[{3} {1}]"
+    );
     assert_eq!(b.ask(&["LRANGE", "q.fair.1/3", "0", "-1"]).await, "[{2}]");
     // Another worker was faster.
     assert_eq!(sort(&mut b, "2", &messages).await, "0");
     assert_eq!(b.ask(&["LRANGE", "q", "0", "-1"]).await, "[{4}]");
     // All groups are taken: 0xdd is odd.
     assert_eq!(sort(&mut b, "2", &[("{4}", "dd")]).await, "1");
-    assert_eq!(b.ask(&["LRANGE", "q.fair.1/3", "0", "-1"]).await, "[{4} {2}]");
+    assert_eq!(
+        b.ask(&["LRANGE", "q.fair.1/3", "0", "-1"]).await,
+        "[{4} {2}]"
+    );
     assert_eq!(b.ask(&["HGETALL", "groups"]).await, "[aa 0 bb 1]");
     assert_eq!(sort(&mut b, "2", &[("{5}", "aa")]).await, "0");
 }
@@ -1506,7 +1513,8 @@ async fn fair_sort_works_on_a_full_server() {
 #[tokio::test]
 async fn fair_groups_are_forgotten_when_they_are_empty() {
     let mut b = Bench::new().await;
-    b.ask(&["HSET", "groups", "aa", "0", "bb", "1", "cc", "12"]).await;
+    b.ask(&["HSET", "groups", "aa", "0", "bb", "1", "cc", "12"])
+        .await;
     b.ask(&["LPUSH", "q.fair.1", "{1}"]).await;
     b.ask(&["LPUSH", "q.fair.12/3", "{1}", "{2}"]).await;
     b.ask(&["SET", "q.fair.0/3", "text"]).await;

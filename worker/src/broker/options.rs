@@ -124,10 +124,7 @@ pub(crate) struct FairQueue {
 type KeyOf = dyn Fn(&Task) -> Arc<str> + Send + Sync;
 
 impl FairQueue {
-    pub(crate) fn new(
-        name: &str,
-        key: impl Fn(&Task) -> Arc<str> + Send + Sync + 'static,
-    ) -> Self {
+    pub(crate) fn new(name: &str, key: impl Fn(&Task) -> Arc<str> + Send + Sync + 'static) -> Self {
         FairQueue {
             name: name.into(),
             key: Arc::new(key),

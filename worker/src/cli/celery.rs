@@ -157,14 +157,20 @@ fn effects() -> [Effect; 15] {
             "the worker sends events, and a heartbeat every 2 seconds".to_owned()
         }),
         effect(&SETTINGS.time_limit, |config| limit(config.time_limit)),
-        effect(&SETTINGS.soft_time_limit, |config| limit(config.soft_time_limit)),
+        effect(&SETTINGS.soft_time_limit, |config| {
+            limit(config.soft_time_limit)
+        }),
         effect(&SETTINGS.max_tasks_per_child, |config| {
             let tasks = config.max_tasks_per_child.unwrap_or_default();
-            format!("the process ends after {tasks} tasks with exit code 75; its supervisor starts another")
+            format!(
+                "the process ends after {tasks} tasks with exit code 75; its supervisor starts another"
+            )
         }),
         effect(&SETTINGS.max_memory_per_child, |config| {
             let size = config.max_memory_per_child.unwrap_or_default();
-            format!("the process ends at {size} KiB with exit code 75; its supervisor starts another")
+            format!(
+                "the process ends at {size} KiB with exit code 75; its supervisor starts another"
+            )
         }),
         effect(&SETTINGS.queues, consumed),
         effect(&SETTINGS.exclude_queues, consumed),

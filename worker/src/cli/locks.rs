@@ -101,7 +101,11 @@ fn lock(value: &str) -> Option<(&str, u64, &str)> {
 
 fn micros(time: Value) -> u64 {
     let parts = items(time);
-    let part = |at: usize| parts.get(at).and_then(|part| text(part).parse::<u64>().ok());
+    let part = |at: usize| {
+        parts
+            .get(at)
+            .and_then(|part| text(part).parse::<u64>().ok())
+    };
     part(0).unwrap_or(0) * 1_000_000 + part(1).unwrap_or(0)
 }
 
@@ -132,7 +136,10 @@ mod tests {
 
     #[test]
     fn only_a_lock_is_read_as_one() {
-        assert_eq!(lock("rs:a:1:0001 0 an id"), Some(("rs:a:1:0001", 0, "an id")));
+        assert_eq!(
+            lock("rs:a:1:0001 0 an id"),
+            Some(("rs:a:1:0001", 0, "an id"))
+        );
         assert_eq!(lock("- 17 id"), Some(("-", 17, "id")));
         for other in ["", "text", "a b c", "a 1"] {
             assert_eq!(lock(other), None, "{other}");

@@ -192,7 +192,9 @@ impl Config {
             }
             let groups = format!("{queue}{FAIR}");
             if let Some(taken) = self.queues.iter().find(|other| other.starts_with(&groups)) {
-                return wrong(format!("the queue {taken:?} has the name of a group of {queue:?}"));
+                return wrong(format!(
+                    "the queue {taken:?} has the name of a group of {queue:?}"
+                ));
             }
         }
         Ok(())

@@ -220,7 +220,9 @@ impl Given for BTreeMap<String, String> {
     }
 
     fn texts(&self) -> Vec<String> {
-        self.iter().flat_map(|(queue, key)| [queue.clone(), key.clone()]).collect()
+        self.iter()
+            .flat_map(|(queue, key)| [queue.clone(), key.clone()])
+            .collect()
     }
 }
 

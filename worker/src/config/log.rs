@@ -100,9 +100,12 @@ impl Checked for LogFields {
     }
 
     fn written(&self) -> Option<String> {
-        let fields = self.0.iter().map(|(name, value)| match name == value {
-            true => name.clone(),
-            false => format!("{name}={value}"),
+        let fields = self.0.iter().map(|(name, value)| {
+            if name == value {
+                name.clone()
+            } else {
+                format!("{name}={value}")
+            }
         });
         Some(listed(fields.collect()))
     }

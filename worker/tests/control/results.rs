@@ -50,7 +50,9 @@ fn failures_live_for_a_time_of_their_own() {
             ("RESULT_EXPIRES", usual_seconds.to_string()),
             ("RESULT_FAILURE_EXPIRES", failed_seconds.to_string()),
         ];
-        let variables = variables.each_ref().map(|(name, value)| (*name, &value[..]));
+        let variables = variables
+            .each_ref()
+            .map(|(name, value)| (*name, &value[..]));
         let Some(mut python) = start_python_with(&redis, &queues[1], &variables) else {
             return;
         };
@@ -68,7 +70,11 @@ fn failures_live_for_a_time_of_their_own() {
                 post(&redis, queue, &id, name, args);
                 wait_for_state(&redis, &id, state);
                 let left = ttl(&redis, &id);
-                let expected = if seconds == 0 { -1..=-1 } else { seconds - 120..=seconds };
+                let expected = if seconds == 0 {
+                    -1..=-1
+                } else {
+                    seconds - 120..=seconds
+                };
                 assert!(expected.contains(&left), "{id}: {left}, not {expected:?}");
             }
         }

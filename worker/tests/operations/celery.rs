@@ -169,7 +169,11 @@ fn options_without_effect_are_accepted_and_explained() {
         "-B/--beat: the worker takes part in running schedules".to_owned(),
         "-l/--loglevel: lines from INFO on are logged".to_owned(),
     ] {
-        assert_eq!(log.matches(&line).count(), 1, "{line:?} is not once in {log}");
+        assert_eq!(
+            log.matches(&line).count(),
+            1,
+            "{line:?} is not once in {log}"
+        );
     }
     // A line without such words is not explained.
     let options = ["-c", "2", "-l", "info"];

@@ -31,7 +31,11 @@ fn send(redis: &Redis, door: &Door, queue: &str, tenant: &str, calls: usize) {
 
 /// Starts workers with four slots, which hold no more messages than they run.
 fn workers(redis: &Redis, count: usize, options: &[&str]) -> Vec<Process> {
-    let options = [options, &["-c", "4", "--prefetch-multiplier", "1", "-l", "info"]].concat();
+    let options = [
+        options,
+        &["-c", "4", "--prefetch-multiplier", "1", "-l", "info"],
+    ]
+    .concat();
     let worker = |_| start(&mut command(redis, &options));
     (0..count).map(worker).collect()
 }
@@ -124,7 +128,16 @@ fn killed_workers_lose_nothing_of_a_fair_queue() {
     }
     // A message that cannot be read is sorted, too.
     redis.cli(&["LPUSH", "work", "{\"body\": 5}"]).unwrap();
-    let fair = ["-Q", "work", "--fair-queues", "work=0", "--lease", "1", "-l", "info"];
+    let fair = [
+        "-Q",
+        "work",
+        "--fair-queues",
+        "work=0",
+        "--lease",
+        "1",
+        "-l",
+        "info",
+    ];
     for place in ["fair_sort", "fair_sorted", "fair_sorted:3"] {
         // One slot, so that messages are left to sort.
         let slow = [&fair[..], &["-c", "1", "--prefetch-multiplier", "1"]].concat();

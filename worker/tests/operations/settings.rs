@@ -184,14 +184,15 @@ fn the_fields_of_a_json_line_can_be_chosen() {
     let chosen = [&options[..], &["--log-fields", fields]].concat();
     let mut worker = start(&mut command(&redis, &chosen));
     post(&redis, "a", "proj.add", "[1, 2]", None);
-    let line = worker
-        .wait_for_line(PATIENCE, "[a] succeeded")
-        .unwrap();
+    let line = worker.wait_for_line(PATIENCE, "[a] succeeded").unwrap();
     let names: Vec<&str> = line.split('"').skip(1).step_by(4).collect();
     assert_eq!(names[..2], ["time", "node"], "{line}");
     let line: Value = serde_json::from_str(&line).unwrap();
     let members: Vec<&String> = line.as_object().unwrap().keys().collect();
-    assert_eq!(members, ["message", "node", "pid", "task", "task_id", "time"]);
+    assert_eq!(
+        members,
+        ["message", "node", "pid", "task", "task_id", "time"]
+    );
     assert_eq!(line["node"], "w1@h");
     assert_eq!(line["task"], "proj.add");
     assert_eq!(line["task_id"], "a");
@@ -200,13 +201,17 @@ fn the_fields_of_a_json_line_can_be_chosen() {
     let all = [&options[..], &["--log-fields", "severity=level,*"]].concat();
     let mut worker = start(&mut command(&redis, &all));
     post(&redis, "b", "proj.add", "[1, 2]", None);
-    let line = worker
-        .wait_for_line(PATIENCE, "[b] succeeded")
-        .unwrap();
+    let line = worker.wait_for_line(PATIENCE, "[b] succeeded").unwrap();
     assert!(line.starts_with("{\"severity\":\"INFO\","), "{line}");
     let line: Value = serde_json::from_str(&line).unwrap();
-    assert!(line["queue"].is_string() && line["timestamp"].is_string(), "{line}");
-    assert!(line.get("level").is_none() && line.get("hostname").is_none(), "{line}");
+    assert!(
+        line["queue"].is_string() && line["timestamp"].is_string(),
+        "{line}"
+    );
+    assert!(
+        line.get("level").is_none() && line.get("hostname").is_none(),
+        "{line}"
+    );
 }
 
 #[test]

@@ -136,7 +136,12 @@ impl Following {
         Following {
             list: Arc::clone(list),
             order: order.clone(),
-            latest: RwLock::new(Latest::new(keys, (list.names(), list.groups()), order, None)),
+            latest: RwLock::new(Latest::new(
+                keys,
+                (list.names(), list.groups()),
+                order,
+                None,
+            )),
         }
     }
 

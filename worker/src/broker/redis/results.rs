@@ -73,12 +73,8 @@ impl Session {
         while let Some(rest) = ids.get(documents.len()..).filter(|rest| !rest.is_empty()) {
             let chunk = rest.get(..MAX_TAGS).unwrap_or(rest);
             let size = chunk.iter().map(|id| id.len() + 64).sum();
-            let mut call = scripts::call(
-                &scripts::READ_RESULTS,
-                chunk.len(),
-                chunk.len() + 2,
-                size,
-            );
+            let mut call =
+                scripts::call(&scripts::READ_RESULTS, chunk.len(), chunk.len() + 2, size);
             for id in chunk {
                 call.arg(self.layout.keys.result(id));
             }
@@ -94,7 +90,9 @@ impl Session {
             for (id, found) in chunk.iter().zip(found) {
                 if found == Value::Int(-1) {
                     let id = one_line(id);
-                    tracing::warn!("The result of {id} has more than {LARGEST} bytes: it is not read");
+                    tracing::warn!(
+                        "The result of {id} has more than {LARGEST} bytes: it is not read"
+                    );
                 }
                 documents.push(bytes(found).and_then(|stored| ResultDoc::decode_any(&stored).ok()));
             }

@@ -202,7 +202,10 @@ impl Link {
     }
 
     /// Sends a failed task again. Returns its queue, or why it cannot be sent.
-    pub(super) async fn retry(&mut self, id: &str) -> Result<Result<String, &'static str>, Failure> {
+    pub(super) async fn retry(
+        &mut self,
+        id: &str,
+    ) -> Result<Result<String, &'static str>, Failure> {
         retry::retry(&mut self.connection, &self.keys, id).await
     }
 

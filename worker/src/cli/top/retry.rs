@@ -123,8 +123,16 @@ mod tests {
             change(doc.extended.as_mut().unwrap());
             message(&doc.encode(), "an-id", "tag").unwrap_err()
         };
-        assert!(message(b"", "an-id", "tag").unwrap_err().contains("no result"));
-        assert!(message(b"\xff", "an-id", "tag").unwrap_err().contains("be read"));
+        assert!(
+            message(b"", "an-id", "tag")
+                .unwrap_err()
+                .contains("no result")
+        );
+        assert!(
+            message(b"\xff", "an-id", "tag")
+                .unwrap_err()
+                .contains("be read")
+        );
         assert!(without(|doc| doc.status = State::Success).contains("not failed"));
         assert!(without(|doc| doc.extended = None).contains("result_extended"));
         assert!(changed(|it| it.name = None).contains("no name"));
