@@ -136,8 +136,8 @@ pub(crate) async fn run(settings: Settings, strict: bool) -> Result<ExitCode, St
         && let Ok(mut connection) = connect(redis).await
     {
         // Only here: looking through all keys would delay the start of a worker.
-        let locks = locks::of_locks(&mut connection, &config.keys()).await;
-        locks.into_iter().for_each(&mut report);
+        let locks = locks::described(&mut connection, &config.keys()).await;
+        locks.map(Finding::ok).into_iter().for_each(&mut report);
     }
     if !config.without_control {
         // A worker that starts finds out by itself, and logs it.

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use celery_client::aio::{Connection, Failure, Value};
 use celery_protocol::redis_keys::Keys;
 
-use super::check::Finding;
 use super::redis::{command, escaped, items, text};
 use crate::printable::one_line;
 
@@ -30,10 +29,10 @@ struct Found {
     is_part: bool,
 }
 
-/// Returns a finding about the locks, if there are any. Returns nothing if Redis refuses to answer.
-pub(super) async fn of_locks(connection: &mut Connection, keys: &Keys) -> Option<Finding> {
+/// Says which locks there are, if there are any. Returns nothing if Redis refuses to answer.
+pub(super) async fn described(connection: &mut Connection, keys: &Keys) -> Option<String> {
     let found = find(connection, keys).await.ok()?;
-    (found.all > 0).then(|| Finding::ok(found.text()))
+    (found.all > 0).then(|| found.text())
 }
 
 async fn find(connection: &mut Connection, keys: &Keys) -> Result<Found, Failure> {
