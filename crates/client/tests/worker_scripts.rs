@@ -919,7 +919,7 @@ async fn a_header_grows_once_for_each_run_that_adds_members() {
         (member[5], member[6]) = (adds.to_owned(), run.to_owned());
         let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
         let member = member.iter().map(String::as_str);
-        let arguments: Vec<&str> = ["60", "30"].into_iter().chain(member).collect();
+        let arguments: Vec<&str> = ["60", "30", "90"].into_iter().chain(member).collect();
         let given = b.run(&scripts::COUNT_PARTS, &keys, &arguments).await;
         assert_eq!(given.unwrap(), format!("[{answer}]"), "{place} {run}");
         assert_eq!(b.ask(&["ZCARD", "g.j"]).await, counted, "{place} {run}");
@@ -950,7 +950,7 @@ async fn broken_keys_of_a_chord_do_not_stop_another_from_being_counted() {
         let [one, two] = ["broken", "sound"].map(|group| self::part(group, "0"));
         let keys: Vec<&str> = one.0.iter().chain(&two.0).map(String::as_str).collect();
         let members = one.1.iter().chain(&two.1).map(String::as_str);
-        let arguments: Vec<&str> = ["60", "30"].into_iter().chain(members).collect();
+        let arguments: Vec<&str> = ["60", "30", "90"].into_iter().chain(members).collect();
         let answer = b.run(&scripts::COUNT_PARTS, &keys, &arguments).await;
         let wanted = format!("[WRONGTYPE {broken} is a ");
         let answer = answer.unwrap();

@@ -374,6 +374,8 @@ fn consumer_options(config: &Config, registry: &Registry, monitor: &Monitor) -> 
     options.result_expires = config.result_expires;
     let failures = config.result_failure_expires;
     options.failure_expires = failures.unwrap_or(config.result_expires);
+    let chords = config.result_chord_expires;
+    options.chord_expires = chords.unwrap_or(config.result_expires);
     options.result_extended = config.result_extended;
     options.result_form = StoredForm {
         serializer: config.result_serializer,

@@ -109,6 +109,8 @@ pub(crate) struct Subscription<'a> {
     pub(crate) result_expires: Duration,
     /// How long failures live; zero means without limit.
     pub(crate) failure_expires: Duration,
+    /// How long the members of a chord live; zero means without limit.
+    pub(crate) chord_expires: Duration,
     /// The form in which results are stored.
     pub(crate) form: StoredForm,
 }

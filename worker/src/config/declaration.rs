@@ -134,6 +134,19 @@ declare_settings! {
         example: "Duration::from_hours(72)",
     }
 
+    /// Sets how long the parts of a chord are kept while it runs, from 1 s. Zero keeps them without
+    /// limit.
+    result_chord_expires: Option<Duration> {
+        group: Broker,
+        check: none_zero_or_a_second,
+        value: "TIME",
+        help: "How long the parts of a chord are kept while it runs; 0 means without limit",
+        default: "`--result-expires`",
+        celery: "result_chord_expires",
+        builder: |time: Duration| time.into(),
+        example: "Duration::from_hours(48)",
+    }
+
     /// Sets the URL of the database, which tasks then get as `State<Database>`: `mysql://`,
     /// `mariadb://`, `postgres://` or `sqlite:`. Default: none.
     database: Option<DatabaseUrl> {

@@ -273,6 +273,7 @@ const SAMPLES: [(&str, &str, &str, &str); 63] = [
     ("result_key_prefix", "r:", "'r:'", "\"r:\""),
     ("master_name", "m", "'m'", "\"m\""),
     ("result_expires", "2h", "7200", "\"7200s\""),
+    ("result_chord_expires", "4h", "14400", "\"14400s\""),
     ("result_failure_expires", "3h", "10800", "\"10800s\""),
     ("database", "sqlite:x", "'sqlite:x'", "\"sqlite:x\""),
     ("database_timeout", "1m", "60.0", "\"60s\""),

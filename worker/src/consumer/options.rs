@@ -52,6 +52,9 @@ pub struct ConsumerOptions {
     pub result_expires: Duration,
     /// How long failures live; zero means without limit. Celery's `result_failure_expires`.
     pub failure_expires: Duration,
+    /// How long the members of a chord live; zero means without limit. Celery's
+    /// `result_chord_expires`.
+    pub chord_expires: Duration,
     /// The serializer and the compression of results. Celery's `result_serializer` and
     /// `result_compression`.
     pub result_form: StoredForm,
@@ -99,6 +102,7 @@ impl ConsumerOptions {
             results: Results::Broker,
             result_expires: Duration::from_hours(24),
             failure_expires: Duration::from_hours(24),
+            chord_expires: Duration::from_hours(24),
             result_form: StoredForm::default(),
             result_extended: false,
             inherit_parent_priority: false,
@@ -140,6 +144,7 @@ impl ConsumerOptions {
             results: &self.results,
             result_expires: self.result_expires,
             failure_expires: self.failure_expires,
+            chord_expires: self.chord_expires,
             form: self.result_form,
         }
     }

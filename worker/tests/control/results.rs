@@ -2,6 +2,7 @@
 
 use celery_protocol::time::Timestamp;
 use celery_testkit::{Redis, RedisOptions, wait_for};
+use serde_json::value::to_raw_value;
 use serde_json::{Value, json};
 
 use super::world::{
@@ -80,6 +81,61 @@ fn failures_live_for_a_time_of_their_own() {
         }
         ours.stop();
         python.stop();
+    }
+}
+
+#[test]
+fn the_parts_of_a_chord_live_for_a_time_of_their_own() {
+    let redis = Redis::start(RedisOptions::default()).unwrap();
+    let variables = [
+        ("RESULT_EXPIRES", "3600"),
+        ("RESULT_CHORD_EXPIRES", "14400"),
+    ];
+    let Some(_python) = start_python_with(&redis, "theirs", &variables) else {
+        return;
+    };
+    let options = [
+        "-Q",
+        "ours",
+        "--result-expires",
+        "1h",
+        "--result-chord-expires",
+        "4h",
+    ];
+    let _ours = start(&mut playground(&redis, &options));
+    for queue in ["ours", "theirs"] {
+        // Another member is missing, so the chord goes on.
+        let part = |part: &str| format!("celery-taskset-meta-{queue}.{part}");
+        redis.cli(&["SET", &part("s"), "2"]).unwrap();
+        post_with(
+            &redis,
+            queue,
+            &format!("{queue}-part"),
+            "proj.add",
+            "[1, 2]",
+            |task| {
+                task.group = Some(queue.to_owned());
+                task.group_index = Some(0);
+                let body = json!({
+                    "task": "proj.echo", "args": [], "kwargs": {}, "subtask_type": null,
+                    "immutable": false, "options": { "task_id": format!("{queue}-body") },
+                });
+                task.embed.chord = Some(to_raw_value(&body).unwrap());
+            },
+        );
+        for part in [part("j"), part("s"), part("d")] {
+            let left = || {
+                redis
+                    .cli(&["TTL", &part])
+                    .unwrap()
+                    .trim()
+                    .parse::<i64>()
+                    .unwrap()
+            };
+            let lives = || (14_000..=14_400).contains(&left());
+            let counted = wait_for(PATIENCE, &part, lives);
+            assert!(counted.is_ok(), "{part}: {}", left());
+        }
     }
 }
 

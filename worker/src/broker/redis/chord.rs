@@ -51,7 +51,7 @@ impl Session {
 
     fn count_call(&self, parts: &[Part]) -> Cmd {
         let size = parts.iter().map(|part| part.result.get().len() + 512).sum();
-        let arguments = 2 + 13 * parts.len();
+        let arguments = 3 + 13 * parts.len();
         let mut call = scripts::call(&scripts::COUNT_PARTS, 6 * parts.len(), arguments, size);
         for part in parts {
             let key = |which| self.layout.keys.chord(&part.group, which);
@@ -62,7 +62,8 @@ impl Session {
                 .arg(key(ChordPart::Claim))
                 .arg(self.layout.keys.group(&part.group));
         }
-        call.arg(self.layout.result_ttl).arg(CLAIM);
+        call.arg(self.layout.chord_ttl).arg(CLAIM);
+        call.arg(self.layout.saved_ttl);
         for part in parts {
             let place = part
                 .index
@@ -99,10 +100,11 @@ impl Session {
                     .flat_map(|join| self.end_keys(&join.group, join.failed)),
             )
             .collect();
-        let mut call = scripts::call(&scripts::CHORDS, keys.len(), 2 * keys.len() + 3, 0);
+        let mut call = scripts::call(&scripts::CHORDS, keys.len(), 2 * keys.len() + 4, 0);
         call.arg(&keys);
-        call.arg(self.layout.result_ttl)
+        call.arg(self.layout.chord_ttl)
             .arg(REMEMBERED)
+            .arg(self.layout.saved_ttl)
             .arg(begin.len());
         for chord in begin {
             call.arg(chord.size).arg(&*self.layout.saved(chord));

@@ -38,6 +38,11 @@ pub(crate) struct Layout {
     pub(crate) result_ttl: u64,
     /// How many seconds a failure lives; 0 means without limit.
     failure_ttl: u64,
+    /// How many seconds the members and the size of a chord live; 0 means without limit.
+    pub(super) chord_ttl: u64,
+    /// How many seconds the saved result of a chord's group lives; 0 means without limit. As in
+    /// Celery, that is not less than results live, because clients read it, too.
+    pub(super) saved_ttl: u64,
     /// The form in which results are stored.
     pub(super) form: StoredForm,
     /// Keys of queues that were not lists at the last claim.
@@ -52,6 +57,8 @@ impl Layout {
     }
 
     fn of_instance(keys: Keys, subscription: &Subscription<'_>, instance: &str) -> Self {
+        let result_ttl = seconds(subscription.result_expires);
+        let chord_ttl = seconds(subscription.chord_expires);
         Layout {
             unacked: keys.unacked(),
             index: keys.unacked_index(),
@@ -61,7 +68,12 @@ impl Layout {
             held: keys.held(instance),
             owners: keys.held_owners(),
             node: subscription.node.to_owned(),
-            result_ttl: seconds(subscription.result_expires),
+            result_ttl,
+            chord_ttl,
+            saved_ttl: match (chord_ttl, result_ttl) {
+                (0, _) | (_, 0) => 0,
+                (chord, result) => chord.max(result),
+            },
             failure_ttl: seconds(subscription.failure_expires),
             form: subscription.form,
             passed_over: Mutex::default(),
@@ -205,6 +217,7 @@ pub(super) mod testing {
             results: &Results::Broker,
             result_expires: Duration::from_mins(1),
             failure_expires: Duration::from_mins(1),
+            chord_expires: Duration::from_mins(1),
             form: StoredForm::default(),
         };
         Layout::of_instance(keys, &subscription, "abc")

@@ -43,6 +43,7 @@ pub(crate) fn schedules(endpoint: &Arc<RedisEndpoint>, node: &str, pulse: &Arc<P
         results: &Results::Broker,
         result_expires: std::time::Duration::ZERO,
         failure_expires: std::time::Duration::ZERO,
+        chord_expires: std::time::Duration::ZERO,
         fair: &[],
         form: StoredForm::default(),
     };

@@ -172,7 +172,9 @@ impl Session {
                         .arg("chord")
                         .arg(skip(3))
                         .arg(chord.size)
-                        .arg(&*layout.saved(chord)),
+                        .arg(&*layout.saved(chord))
+                        .arg(layout.chord_ttl)
+                        .arg(layout.saved_ttl),
                     Wire::Join(join, steps) => {
                         call.arg("join").arg(skip(5)).arg(&join.word).arg(steps)
                     }

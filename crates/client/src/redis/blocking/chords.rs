@@ -46,7 +46,8 @@ impl Client {
         });
         let keys: Vec<String> = keys.collect();
         let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
-        let numbers = [SIZE_KEPT.as_secs(), END_KEPT.as_secs(), chords.len() as u64];
+        let (kept, ended) = (SIZE_KEPT.as_secs(), END_KEPT.as_secs());
+        let numbers = [kept, ended, kept, chords.len() as u64];
         let mut arguments: Vec<Vec<u8>> = numbers.map(|it| it.to_string().into_bytes()).into();
         for chord in chords {
             arguments.push(chord.size.to_string().into_bytes());

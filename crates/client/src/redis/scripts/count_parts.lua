@@ -1,4 +1,4 @@
--- count_parts, version 4
+-- count_parts, version 5
 -- Counts ended header members of chords, and the members that members have added to the header.
 --
 -- It uses the keys of Celery 5.7 and has the effects of Celery's script, so that Python workers and
@@ -23,7 +23,8 @@
 --       .d  the ids and places of the counted members (set)
 --       .c  the claim on the body
 --       and the group's own key, with its saved result
--- ARGV  1 seconds all of them live (0: without limit)  2 seconds a claim lives
+-- ARGV  1 seconds .j, .t, .s and .d live (0: without limit)  2 seconds a claim lives
+--       3 seconds the saved result of the group lives (0: without limit)
 --       then seven for each member: its id, its place in the header or +inf,
 --       '[1,<id>,<state>,<result>]' or '' if it has not ended, the claim's word, 1 if its message
 --       was redelivered, else 0, the number of members that it adds, and the name of its run
@@ -33,7 +34,7 @@
 --                                                 its keys have the wrong type
 --         false                                   otherwise
 --         An error does not stop the members of other chords from being counted
-local ttl, hold = tonumber(ARGV[1]), ARGV[2]
+local ttl, hold, saved = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
 local types = { j = { 'zset', 'list' }, t = { 'string' }, s = { 'string' }, d = { 'set' }, c = { 'string' }, g = { 'string' } }
 
 -- Returns an error text if these keys cannot be those of a chord.
@@ -72,7 +73,8 @@ local function count(keys, id, place, part, word, redelivered, more, run)
   local counted
   if listed then counted = redis.call('LLEN', j) else counted = redis.call('ZCARD', j) end
   if ttl > 0 then
-    for _, key in ipairs({ j, t, s, d, g }) do redis.call('EXPIRE', key, ttl) end
+    for _, key in ipairs({ j, t, s, d }) do redis.call('EXPIRE', key, ttl) end
+    if saved > 0 then redis.call('EXPIRE', g, saved) end
   end
   local size = redis.call('GET', s)
   if not size then return false end
@@ -89,7 +91,7 @@ end
 
 local answers = {}
 for i = 1, #KEYS / 6 do
-  local k, a = 6 * i - 6, 7 * i - 5
+  local k, a = 6 * i - 6, 7 * i - 4
   local keys = { j = KEYS[k + 1], t = KEYS[k + 2], s = KEYS[k + 3], d = KEYS[k + 4], c = KEYS[k + 5], g = KEYS[k + 6] }
   answers[i] = problem(keys) or count(keys, unpack(ARGV, a + 1, a + 7))
 end

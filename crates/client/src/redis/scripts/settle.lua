@@ -36,9 +36,10 @@
 --                  puts the held message itself to the dead letters
 --         'note'   <queue> <id> <task> <cause> <raw>
 --                  adds another message to the dead letters
---         'chord'  <place> <size> <saved>
+--         'chord'  <place> <size> <saved> <seconds> <seconds of saved>
 --                  begins a chord. Its keys: .s, .c, the group's own. Stores the size of its header,
---                  and the saved result of its group unless that is empty
+--                  and the saved result of its group unless that is empty. Each lives for its
+--                  seconds (0: without limit)
 --         'join'   <place> <word> <steps>
 --                  ends a chord. Its keys: .c, .j, .t, .s, .d. Deletes them, and keeps a claim that
 --                  says that the chord is done. If another member holds the claim on the body,
@@ -61,7 +62,7 @@ local now = string.format('%d.%06d', time[1], time[2])
 local tags = {}
 for i = 1, n do tags[i] = ARGV[5 + i] end
 local scores = redis.call('ZMSCORE', index, unpack(tags))
-local operands = { result = 2, failure = 3, push = 2, front = 2, ['return'] = 2, dead = 5, note = 5, chord = 3, join = 3, lock = 2 }
+local operands = { result = 2, failure = 3, push = 2, front = 2, ['return'] = 2, dead = 5, note = 5, chord = 5, join = 3, lock = 2 }
 -- The seconds for which an ended chord is remembered, as in Celery. A member that is counted after
 -- these 300 s starts the count of the chord from the beginning.
 local remembered = 300
@@ -143,9 +144,9 @@ local function step(tag, at)
   elseif kind == 'chord' then
     local size, saved = tonumber(a), ARGV[at + 3]
     redis.call('DEL', KEYS[size + 1])
-    local done = saved ~= '' and set(KEYS[size + 2], saved, ttl)
+    local done = saved ~= '' and set(KEYS[size + 2], saved, ARGV[at + 5])
     if type(done) == 'table' and done.err then return done end
-    return set(KEYS[size], b, ttl)
+    return set(KEYS[size], b, ARGV[at + 4])
   elseif kind == 'lock' then
     unlock(KEYS[tonumber(a)], tag, tonumber(b))
   elseif kind == 'join' then
