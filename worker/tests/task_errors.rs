@@ -23,7 +23,7 @@ fn library(folder: &Path) -> PathBuf {
         name.starts_with("libcelery_worker-") && name.ends_with(".rlib")
     });
     let built = |path: &PathBuf| path.metadata().unwrap().modified().unwrap();
-    libraries.max_by_key(built).expect("the library")
+    libraries.max_by_key(built).unwrap()
 }
 
 /// Returns the errors of the compiler for a file.

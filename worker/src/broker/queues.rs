@@ -105,7 +105,9 @@ impl Queues {
     /// Consumes a queue from now on. Returns `false` if it is consumed already.
     pub(crate) fn add(&self, name: &str) -> Result<bool, TooMany> {
         let mut inner = self.write();
-        let Inner { consumed, known } = &mut *inner;
+        let Inner {
+            consumed, known, ..
+        } = &mut *inner;
         if consumed.iter().any(|consumed| **consumed == *name) {
             return Ok(false);
         }

@@ -76,6 +76,7 @@ pub(super) fn zero_or_a_second(time: &Duration) -> Result<(), String> {
 }
 
 /// Refuses like [`zero_or_a_second`], unless the setting is missing.
+#[expect(clippy::ref_option, reason = "the type of the setting")]
 pub(super) fn none_zero_or_a_second(time: &Option<Duration>) -> Result<(), String> {
     time.as_ref().map_or(Ok(()), zero_or_a_second)
 }

@@ -261,7 +261,7 @@ fn the_reference_lists_the_settings_as_they_are_declared() {
 }
 
 /// A value of each setting as an option and in a file, and as `--print-config` prints it.
-const SAMPLES: [(&str, &str, &str, &str); 63] = [
+const SAMPLES: [(&str, &str, &str, &str); 67] = [
     (
         "broker",
         "redis://h/1",

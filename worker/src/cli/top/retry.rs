@@ -5,7 +5,6 @@
 //! message that a result does not hold, such as callbacks, a chain or a time limit, are not sent.
 
 use celery_client::aio::{Connection, Failure, Pipeline};
-use celery_protocol::RawValue;
 use celery_protocol::message::{EncodeOptions, Task};
 use celery_protocol::names::{check_queue_name, check_task_id, check_task_name};
 use celery_protocol::redis_keys::Keys;
@@ -80,6 +79,7 @@ fn message(stored: &[u8], id: &str, tag: &str) -> Result<(String, Vec<u8>), &'st
 
 #[cfg(test)]
 mod tests {
+    use celery_protocol::RawValue;
     use celery_protocol::result::{ExceptionDoc, Extended};
     use celery_protocol::time::Timestamp;
 
