@@ -1480,7 +1480,7 @@ async fn fair_sort_gives_each_key_a_group_and_moves_nothing_twice() {
         "[{3} {1}]"
     );
     assert_eq!(b.ask(&["LRANGE", "q.fair.1/3", "0", "-1"]).await, "[{2}]");
-    // Another worker was faster.
+    // The messages are moved once.
     assert_eq!(sort(&mut b, "2", &messages).await, "0");
     assert_eq!(b.ask(&["LRANGE", "q", "0", "-1"]).await, "[{4}]");
     // All groups are taken: 0xdd is odd.
@@ -1491,6 +1491,11 @@ async fn fair_sort_gives_each_key_a_group_and_moves_nothing_twice() {
     );
     assert_eq!(b.ask(&["HGETALL", "groups"]).await, "[aa 0 bb 1]");
     assert_eq!(sort(&mut b, "2", &[("{5}", "aa")]).await, "0");
+    // Claims took the first messages after they were read, and a message came back.
+    b.ask(&["LPUSH", "q", "{7}", "{8}", "{back}", "{9}"]).await;
+    let messages = [("{6}", "aa"), ("{7}", "aa"), ("{8}", "aa"), ("{9}", "aa")];
+    assert_eq!(sort(&mut b, "2", &messages).await, "2");
+    assert_eq!(b.ask(&["LRANGE", "q", "0", "-1"]).await, "[{9} {back}]");
 }
 
 #[tokio::test]

@@ -306,17 +306,18 @@ fn unusable(name: &str) -> Option<&'static str> {
     }
 }
 
-/// Parses a time, and returns it with its place.
-fn placed_duration(meta: &ParseNestedMeta<'_>) -> Result<(Duration, Span)> {
-    let place = meta.input.span();
-    Ok((duration(meta)?, place))
-}
-
 /// Parses the value of an option that is a time: `"10s"`, `"5ms"`, `"2m"`, `"1h"`.
 fn duration(meta: &ParseNestedMeta<'_>) -> Result<Duration> {
+    Ok(placed_duration(meta)?.0)
+}
+
+/// Parses a time, and returns it with its place.
+fn placed_duration(meta: &ParseNestedMeta<'_>) -> Result<(Duration, Span)> {
     let text = meta.value()?.parse::<LitStr>()?;
-    parse_duration(&text.value())
-        .ok_or_else(|| syn::Error::new(text.span(), "expected a time such as \"10s\" or \"5ms\""))
+    let place = text.span();
+    let time = parse_duration(&text.value());
+    let wrong = || syn::Error::new(place, "expected a time such as \"10s\" or \"5ms\"");
+    Ok((time.ok_or_else(wrong)?, place))
 }
 
 fn parse_duration(text: &str) -> Option<Duration> {

@@ -17,7 +17,7 @@ async fn name_that_is_a_number() {}
 
 #[task(
     time_limit = "10s",
-    soft_time_limit = "11s", //~ `= "11s"` soft_time_limit must be less than or equal to time_limit
+    soft_time_limit = "11s", //~ `"11s"` soft_time_limit must be less than or equal to time_limit
 )]
 async fn soft_limit_above_the_hard_one() {}
 
@@ -54,7 +54,7 @@ async fn default_of_the_rest(#[default(1)] rest: Args) {} //~ `Args` only an arg
 async fn argument_without_a_name((a, b): (u8, u8)) {} //~ `(u8, u8)` an argument needs a plain name
 
 #[task]
-async fn batch_without_the_option(calls: Batch<(u64,)>) {} //~ `Batch<(u64,)>` Batch needs #[task(batch(…))]
+async fn batch_without_the_option(calls: Batch<(u64,)>) {} //~ `Batch` Batch needs #[task(batch(…))]
 
 #[task(batch(size = 2))]
 async fn batch_beside_an_argument(calls: Batch<(u64,)>, n: u64) {} //~ `u64` a task in batches takes one Batch<…> and any State<…>

@@ -12,21 +12,21 @@ async fn argument(a: u8, odd: Odd) -> u8 { //~ `Odd` the trait bound
 }
 
 #[task]
-async fn optional(odd: Option<Odd>) {} //~ `Option<Odd>` the trait bound
+async fn optional(odd: Option<Odd>) {} //~ `Option` the trait bound
 
 #[task]
 async fn with_a_default(#[default(Odd)] odd: Odd) {} //~ `Odd` the trait bound
 
 #[task]
-async fn default_of_another_type(#[default("text")] n: u8) {} //~ `"text"` mismatched types
+async fn default_of_another_type(#[default("text")] n: u8) {} //~ `"text"` `match` arms have incompatible types
 
 #[task]
 fn blocking(odd: Odd) {} //~ `Odd` the trait bound
 
 #[task]
-async fn rest(rest: Args<Odd>) {} //~ `Args<Odd>` the trait bound
+async fn rest(rest: Args<Odd>) {} //~ `Args` the trait bound
 
 #[task]
-async fn borrowed(text: &str) {} //~ `&str` lifetime
+async fn borrowed(text: &str) {} //~ `&` is not general enough
 
 fn main() {}

@@ -11,7 +11,8 @@
 //!   their old order.
 //! * Once claimed, a message of a group is like any other of the queue: it is given back and restored
 //!   to the queue's own list, and sorted again.
-//! * Any number of workers may sort at once. A script moves only messages that are still at the head.
+//! * Any number of workers may sort at once, while others claim. The script moves what is at the head
+//!   now, as far as this worker has read it before.
 //! * A key has a group while messages of it wait. There are at most [`MOST_GROUPS`]; further keys
 //!   share groups.
 
@@ -148,7 +149,7 @@ impl Session {
         }
     }
 
-    /// Moves these messages, if they are still at the head. Returns how many were moved.
+    /// Moves those of these messages that are still in the list. Returns how many were moved.
     async fn move_to_groups(
         &mut self,
         queue: &FairQueue,

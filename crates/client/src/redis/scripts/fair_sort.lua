@@ -10,9 +10,10 @@
 --       if there are slots
 -- ARGV  1 what the name of a group's list begins with; the number follows  2 what follows the number
 --       3 the most groups
---       then two for each message, from the head of the list: its SHA-1, and the digest of its key
--- returns the number of messages that were moved. It is smaller than the number of messages given if
---         another worker has taken some of them, or if a group's list is not a list
+--       then two for each message that was at the head: its SHA-1, and the digest of its key
+-- returns the number of messages that were moved. Claims may have taken the first ones meanwhile: the
+--         others are moved. It ends at a message that is not given, or whose group's list is not a
+--         list
 local list, groups = KEYS[1], KEYS[2]
 local before, after, most = ARGV[1], ARGV[2], tonumber(ARGV[3])
 -- Removes nothing, but counts as a write. Redis lets a script that has written go on when memory
@@ -40,11 +41,13 @@ local function group(digest)
   return tostring((tonumber(digest:sub(1, 8), 16) or 0) % most)
 end
 
-local moved = 0
-for at = 4, #ARGV, 2 do
+local digests, moved = {}, 0
+for at = 4, #ARGV, 2 do digests[ARGV[at]] = ARGV[at + 1] end
+for _ = 4, #ARGV, 2 do
   local message = redis.call('LRANGE', list, -1, -1)[1]
-  if not message or redis.sha1hex(message) ~= ARGV[at] then break end
-  local target = before .. group(ARGV[at + 1]) .. after
+  local digest = message and digests[redis.sha1hex(message)]
+  if not digest then break end
+  local target = before .. group(digest) .. after
   local done = redis.pcall('LMOVE', list, target, 'RIGHT', 'LEFT')
   if type(done) == 'table' then break end
   moved = moved + 1
