@@ -35,8 +35,11 @@ deb: ## Debian packages of the extension and the worker: target/deb
 demo: export APP_KEY := base64:$(shell head -c 32 /dev/urandom | base64)
 # The folder is this run's own: the number is that of make.
 demo: export DEMO_WORKERS := $(abspath $(TARGET))/demo-workers-$(shell echo $$PPID)
-demo: setup build ## Laravel page, Redis, workers and MySQL at work (WORKER=rust|python; OPEN=1: stay up for a browser)
-	@$(TESTKIT) up redis mariadb fpm=examples/laravel-tasks/public -- scripts/demo
+demo: export CELERY_CONNECTOR := $(if $(filter rabbitmq,$(BROKER)),amqp,redis)
+demo: export CELERY_POST_TIMEOUT := 30
+demo: setup build ## Laravel page, Redis, workers and MySQL at work (BROKER=rabbitmq; WORKER=rust|python; OPEN=1: stay up)
+	$(if $(filter-out redis rabbitmq,$(BROKER)),$(error BROKER is redis or rabbitmq, not $(BROKER)))
+	@$(TESTKIT) up redis $(filter rabbitmq,$(BROKER)) mariadb fpm=examples/laravel-tasks/public -- scripts/demo
 
 test: setup build ## every suite, with totals
 	@scripts/test

@@ -2,7 +2,7 @@
 
 namespace App\Jobs;
 
-use Celery;
+use CeleryAbstract;
 
 /**
  * Sends tasks through the connection of config/celery.php.
@@ -11,21 +11,9 @@ abstract class AbstractCeleryTaskJob implements ICeleryTaskJob
 {
     private $client = null;
 
-    private function getClient(): Celery
+    private function getClient(): CeleryAbstract
     {
-        return $this->client ??= new Celery(
-            config('celery.host'),
-            config('celery.user'),
-            config('celery.password'),
-            config('celery.vhost'),
-            config('celery.exchange'),
-            config('celery.binding'),
-            config('celery.port'),
-            config('celery.connector'),
-            config('celery.persistent_messages'),
-            config('celery.result_expire'),
-            config('celery.ssl_options')
-        );
+        return $this->client ??= app(CeleryAbstract::class);
     }
 
     protected function send($taskName, array $args = []): \AsyncResult

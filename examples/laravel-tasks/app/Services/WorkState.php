@@ -6,7 +6,6 @@ use App\Models\Run;
 use App\Models\Task;
 use Celery\Client;
 use Celery\TaskException;
-use Illuminate\Contracts\Redis\Factory as Redis;
 use Illuminate\Support\Facades\DB;
 
 /**
@@ -15,13 +14,13 @@ use Illuminate\Support\Facades\DB;
 class WorkState
 {
     private Client $client;
-    private Redis $redis;
+    private Backlog $backlog;
     private LocalWorkers $workers;
 
-    public function __construct(Client $client, Redis $redis, LocalWorkers $workers)
+    public function __construct(Client $client, Backlog $backlog, LocalWorkers $workers)
     {
         $this->client = $client;
-        $this->redis = $redis;
+        $this->backlog = $backlog;
         $this->workers = $workers;
     }
 
@@ -80,6 +79,9 @@ class WorkState
 
     /**
      * Counts the items. Those that are neither done nor in the broker are lost.
+     *
+     * `lost` is null if the broker does not say how many items workers hold. Then those that neither
+     * wait nor are done count as held.
      */
     private function items(): ?array
     {
@@ -101,10 +103,7 @@ class WorkState
     private function counted(Run $run): array
     {
         // Whatever leaves the broker after this moment is done before: workers acknowledge late.
-        [$waiting, $held] = $this->redis->connection()->transaction(function ($redis) {
-            $redis->llen(WorkService::QUEUE);
-            $redis->hlen('unacked');
-        });
+        [$waiting, $held] = $this->backlog->count(WorkService::QUEUE);
         $by = DB::table('items')->where('run_id', $run->id)->whereNotNull('done_at')
             ->groupBy('worker')->orderBy('worker')->selectRaw('worker, COUNT(*) AS done')->pluck('done', 'worker');
         $items = DB::table('items')->where('run_id', $run->id)->selectRaw(
@@ -112,14 +111,15 @@ class WorkState
             . 'COALESCE(SUM(runs > 1), 0) AS again, MAX(done_at) AS last'
         )->first();
         $done = (int) $by->sum();
+        $elsewhere = max(0, $run->posted - $done - $waiting);
         $seconds = $items->last === null ? null : $run->secondsUntil(new \DateTimeImmutable("$items->last UTC"));
 
         return [
             'posted' => $run->posted,
             'waiting' => $waiting,
-            'held' => $held,
+            'held' => $held ?? $elsewhere,
             'done' => $done,
-            'lost' => max(0, $run->posted - $done - $waiting - $held),
+            'lost' => $held === null ? null : max(0, $elsewhere - $held),
             'again' => (int) $items->again,
             // Of the last second; when all are done, of the whole run.
             'rate' => $done < $run->posted ? (int) $items->rate : (int) round($done / max(0.001, $seconds)),

@@ -123,7 +123,9 @@
             <div><dt>with a worker</dt><dd data-figure="held">{{ $items['held'] }}</dd></div>
             <div><dt>a second</dt><dd data-figure="rate">{{ $items['rate'] }}</dd></div>
             <div><dt>run again</dt><dd data-figure="again">{{ $items['again'] }}</dd></div>
-            <div class="lost"><dt>lost</dt><dd data-figure="lost" @class(['some' => $items['lost'] > 0])>{{ $items['lost'] }}</dd></div>
+            @isset($items['lost'])
+                <div class="lost"><dt>lost</dt><dd data-figure="lost" @class(['some' => $items['lost'] > 0])>{{ $items['lost'] }}</dd></div>
+            @endisset
         </dl>
         <p class="time">{{ $items['done'] === $items['posted'] ? 'All in ' . $seconds($items['seconds']) : '' }}</p>
     @endisset
