@@ -8,3 +8,4 @@ if (!extension_loaded('celery')) {
 }
 
 require __DIR__ . '/lib/load.php';
+require __DIR__ . '/ParityTestCase.php';

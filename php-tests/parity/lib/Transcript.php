@@ -7,15 +7,12 @@ namespace CeleryParity;
 /** Runs cases; keeps and compares the observations. */
 final class Transcript
 {
-    public const FILE = __DIR__ . '/../transcript.json';
-
     /** The mark for "nothing is at this place", in a comparison and in intended.php. */
     public const ABSENT = '<absent>';
 
     /** Runs one case; returns plain data, as a JSON file would give it back. */
-    public static function observe(callable $case, PrivateRedis $redis): mixed
+    public static function observe(callable $case, Tools $lab): mixed
     {
-        $lab = new Lab($redis);
         try {
             $seen = $case($lab);
         } catch (\Throwable $thrown) {
@@ -30,10 +27,16 @@ final class Transcript
         return json_encode($seen, JSON_THROW_ON_ERROR | JSON_PRETTY_PRINT | JSON_UNESCAPED_SLASHES | JSON_UNESCAPED_UNICODE | JSON_PRESERVE_ZERO_FRACTION);
     }
 
-    /** @return array<string, mixed> name of a case => what celery-php answered */
-    public static function recorded(): array
+    /** Returns the path of the transcript of a broker's cases. */
+    public static function file(string $broker): string
     {
-        return json_decode((string) file_get_contents(self::FILE), true, flags: JSON_THROW_ON_ERROR)['cases'];
+        return dirname(__DIR__) . "/transcripts/$broker.json";
+    }
+
+    /** @return array<string, mixed> name of a case => what celery-php answered */
+    public static function recorded(string $broker): array
+    {
+        return json_decode((string) file_get_contents(self::file($broker)), true, flags: JSON_THROW_ON_ERROR)['cases'];
     }
 
     /**

@@ -13,6 +13,7 @@ use super::client::Client;
 use super::link::{Link, POSTS};
 use super::outcome::{Outcome, Round};
 use super::post::Post;
+use crate::amqp::declaration::NOT_FOUND;
 use crate::backoff::Backoff;
 use crate::blocking::Wait;
 use crate::error::{ClientError, PublishError};
@@ -91,6 +92,16 @@ impl Client {
                         } else {
                             fail(one.index, false, cause);
                         }
+                    }
+                    // The exchange existed when this connection looked. The next one looks again.
+                    Outcome::Not(cause)
+                        if !one.created
+                            && is_missing(&cause)
+                            && posts[one.index].borrow().home().is_some() =>
+                    {
+                        one.created = true;
+                        one.cause = Some(cause);
+                        again.push(one);
                     }
                     Outcome::Not(cause) if may_repeat(&cause) => {
                         one.cause = Some(cause);
@@ -177,6 +188,11 @@ fn write_and_wait(
         round.take(event)?;
     }
     Ok(())
+}
+
+/// Returns `true` for the refusal of a post to an exchange that does not exist.
+fn is_missing(cause: &ClientError) -> bool {
+    matches!(cause, ClientError::Broker(close) if close.code == NOT_FOUND)
 }
 
 /// Returns the pauses before a post is repeated.
