@@ -14,7 +14,8 @@ class CanvasTest extends TestCase
     private const DB = 7;
     private const MIXED_DB = 8;
 
-    private const ANSWERS = [
+    /** The results of the canvases of canvas.py that succeed. */
+    public const ANSWERS = [
         'linked' => [3, 21],
         'chain' => 21,
         'group' => [3, 7],

@@ -31,6 +31,20 @@ final class Programs
     }
 
     /**
+     * Starts the example worker like {@see playground()}, on a queue of the private RabbitMQ. Its
+     * results are in database $db of the private Redis.
+     */
+    public static function playgroundOnRabbitMq(string $queue, int $db, array $options = []): Background
+    {
+        $program = self::path('examples/playground');
+        $settings = ['--config', __DIR__ . '/rabbitmq.toml', '--result-backend', self::redisUrl($db)];
+        $worker = new Background([$program, '-b', getenv('AMQP_URL'), ...$settings, '-Q', $queue, '-l', 'info', ...$options]);
+        $worker->waitForText(' ready.', 30);
+
+        return $worker;
+    }
+
+    /**
      * Starts a worker of the example's page /work, as `make demo` does. The page knows it by $name.
      */
     public static function workPage(string $name, array $options = []): Background
@@ -84,13 +98,15 @@ final class Programs
     /**
      * Starts a Python worker like {@see pythonWorker()}, on a queue of the private RabbitMQ. Its
      * results are in database $db of the private Redis, or in $backend.
+     *
+     * @param array<string, mixed> $settings Celery's
      */
-    public static function pythonWorkerOnRabbitMq(string $version, string $queue, int $db, ?string $backend = null): Background
+    public static function pythonWorkerOnRabbitMq(string $version, string $queue, int $db, ?string $backend = null, array $settings = []): Background
     {
         $results = $backend === null ? [] : ['RESULT_BACKEND' => $backend];
         $worker = new Background(
             [self::python($version), '-m', 'celery', '-A', 'proj', 'worker', '-l', 'info', '-P', 'threads', '-c', '4', '-Q', $queue, '-n', "$queue@%h"],
-            ['BROKER_URL' => getenv('AMQP_URL')] + $results + self::pythonEnvironment($db),
+            ['BROKER_URL' => getenv('AMQP_URL')] + $results + self::pythonEnvironment($db, [], $settings),
             self::root() . '/php-tests/interop/python'
         );
         $worker->waitForText(' ready.', 60);
@@ -146,13 +162,15 @@ final class Programs
      * Returns the variables that the modules in php-tests/interop/python need.
      *
      * @param array<string, mixed> $transportOptions Celery's broker_transport_options
+     * @param array<string, mixed> $settings other settings of Celery
      * @return array<string, string>
      */
-    public static function pythonEnvironment(int $db, array $transportOptions = []): array
+    public static function pythonEnvironment(int $db, array $transportOptions = [], array $settings = []): array
     {
         return [
             'REDIS_URL' => self::redisUrl($db),
             'TRANSPORT_OPTIONS' => json_encode((object) $transportOptions),
+            'SETTINGS' => json_encode((object) $settings),
             'PYTHONDONTWRITEBYTECODE' => '1',
             'PYTHONUNBUFFERED' => '1',
         ];

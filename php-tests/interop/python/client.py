@@ -5,6 +5,7 @@ runs.
 """
 
 import contextlib
+import itertools
 import json
 import sys
 
@@ -44,6 +45,13 @@ def states_until_ready(result):
     return {"states": seen, "value": value}
 
 
+def encodings():
+    """Returns the results of calls in each serializer and compression, two of each."""
+    pairs = itertools.product(["json", "msgpack", "yaml"], [None, "gzip", "bzip2", "xz", "zstd", "brotli"], range(2))
+    results = [send("proj.add", 3, 4, serializer=serializer, compression=how) for serializer, how, _ in pairs]
+    return [result.get(timeout=WAIT) for result in results]
+
+
 def revoked():
     result = send("proj.add", 1, 1, expires=-60)
     with contextlib.suppress(TaskRevokedError):
@@ -65,6 +73,7 @@ CHECKS = {
     "expired": revoked,
     "priority": lambda: send("proj.add", 4, 4, priority=9).get(timeout=WAIT),
     "zlib": lambda: send("proj.add", 5, 5, compression="zlib").get(timeout=WAIT),
+    "encodings": encodings,
     "unknown": lambda: failure(send("proj.nobody_knows")),
     "many": lambda: sum(r.get(timeout=WAIT) for r in [send("proj.add", n, 0) for n in range(200)]),
 }

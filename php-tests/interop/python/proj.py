@@ -14,6 +14,7 @@ app.conf.accept_content = ["json", "msgpack", "yaml"]
 app.conf.broker_transport_options = json.loads(os.environ.get("TRANSPORT_OPTIONS", "{}"))
 if prefix := app.conf.broker_transport_options.get("global_keyprefix"):
     app.conf.result_backend_transport_options = {"global_keyprefix": prefix}
+app.conf.update(json.loads(os.environ.get("SETTINGS", "{}")))
 
 
 @app.task(name="proj.add")
@@ -46,7 +47,8 @@ def retrying(self):
     try:
         raise OSError("not yet")
     except OSError as error:
-        raise self.retry(exc=error, countdown=0.2) from error
+        # A shorter time is refused by Celery on quorum queues.
+        raise self.retry(exc=error, countdown=1) from error
 
 
 @app.task(name="proj.sleep")
