@@ -278,15 +278,14 @@ impl RabbitMq {
     pub fn depth(&self, vhost: &str, queues: &[&str]) -> Result<(usize, usize), Error> {
         let names: Vec<String> = queues.iter().map(|it| format!("<<\"{it}\">>")).collect();
         let names = names.join(", ");
-        // The counts of a quorum queue elsewhere are renewed only now and then.
+        // The counts of a quorum queue elsewhere are renewed only now and then. `overview` is a callback
+        // of all state machines, so it is there in all versions.
         let answer = self.eval(&format!(
-            "Size = fun(X) when is_map(X) -> maps:size(X); (X) -> X end, \
-             Of = fun(Q) -> case amqqueue:get_type(Q) of \
+            "Of = fun(Q) -> case amqqueue:get_type(Q) of \
                  rabbit_quorum_queue -> \
-                   {{ok, {{Ready, Held}}, _}} = ra:consistent_query(amqqueue:get_pid(Q), \
-                     fun(S) -> {{rabbit_fifo:query_messages_ready(S), \
-                                rabbit_fifo:query_messages_checked_out(S)}} end), \
-                   {{Size(Ready), Size(Held)}}; \
+                   {{ok, #{{num_ready_messages := Ready, num_checked_out := Held}}, _}} = \
+                     ra:consistent_query(amqqueue:get_pid(Q), fun rabbit_fifo:overview/1), \
+                   {{Ready, Held}}; \
                  _ -> [{{_, Ready}}, {{_, Held}}] = rabbit_amqqueue:info(Q, \
                    [messages_ready, messages_unacknowledged]), {{Ready, Held}} end end, \
              All = [case rabbit_amqqueue:lookup(rabbit_misc:r(<<\"{vhost}\">>, queue, Name)) of \

@@ -61,7 +61,7 @@ final class DoctorCommand extends Command
             ));
         } else {
             foreach ($this->checks as $check) {
-                $this->report($check['check'], $check['ok'], $check['detail']);
+                $this->report(self::printable($check['check']), $check['ok'], self::printable($check['detail']));
             }
         }
 

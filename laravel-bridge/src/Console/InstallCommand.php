@@ -32,7 +32,12 @@ final class InstallCommand extends Command
         if ($files->exists($app->configPath('celery.php'))) {
             $this->inform('config/celery.php is there already');
         } else {
-            $this->callSilently('vendor:publish', ['--tag' => 'celery-config']);
+            $code = $this->callSilently('vendor:publish', ['--tag' => 'celery-config']);
+            if ($code !== self::SUCCESS || ! $files->exists($app->configPath('celery.php'))) {
+                $this->complain("config/celery.php cannot be written: look at the rights of {$app->configPath()}");
+
+                return self::FAILURE;
+            }
             $this->inform('Wrote config/celery.php');
         }
 
@@ -43,7 +48,12 @@ final class InstallCommand extends Command
             $this->inform(self::VARIABLE.' is in '.basename($file).' already');
         } else {
             $line = self::VARIABLE.'='.(preg_match('~^[\w:/.@%?=&,+\[\]-]+$~D', $url) === 1 ? $url : '"'.addcslashes($url, '"\\$').'"');
-            $files->append($file, ($text === '' || str_ends_with($text, "\n") ? '' : "\n")."{$line}\n");
+            $added = ($text === '' || str_ends_with($text, "\n") ? '' : "\n")."{$line}\n";
+            if ($files->append($file, $added) !== strlen($added)) {
+                $this->complain("{$file} cannot be written: look at its rights and at the free space");
+
+                return self::FAILURE;
+            }
             $this->inform('Wrote '.self::VARIABLE.' into '.basename($file));
         }
 

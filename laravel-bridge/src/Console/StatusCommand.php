@@ -65,7 +65,7 @@ final class StatusCommand extends Command
         ], $state['queues']));
 
         foreach (array_filter([$state['error'], $state['queues_error']]) as $error) {
-            $this->complain($error);
+            $this->complain(self::printable($error));
         }
         if ($state['workers'] === [] && $state['error'] === null) {
             $this->complain('No worker answered. A worker with --without-control does not answer');

@@ -47,12 +47,14 @@ final class QueueController
      */
     private static function read(ConnectionSettings $settings, string $queue): array
     {
+        $length = 0;
         try {
             $client = (new ExtensionTransport($settings))->client();
             $length = array_sum($client->queueLengths($queue));
             $tasks = $client->waitingTasks($queue, self::READ);
         } catch (Throwable $e) {
-            return ['error' => $e->getMessage(), 'length' => 0, 'read' => 0, 'names' => [], 'tasks' => []];
+            // A RabbitMQ says how many tasks wait, but not which.
+            return ['error' => $e->getMessage(), 'length' => $length, 'read' => 0, 'names' => [], 'tasks' => []];
         }
         $names = array_count_values(array_map(static fn (WaitingTask $task): string => $task->task ?? 'unreadable', $tasks));
         arsort($names);

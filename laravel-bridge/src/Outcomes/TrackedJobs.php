@@ -162,7 +162,13 @@ final class TrackedJobs
      */
     public function openOf(string $connection, array $ids): Collection
     {
-        return $this->table()->where('celery_connection', $connection)->whereNull('ended_at')->whereIn('id', $ids)->get();
+        $rows = new Collection();
+        foreach (array_chunk($ids, self::BATCH) as $part) {
+            $rows = $rows->concat($this->table()->where('celery_connection', $connection)->whereNull('ended_at')
+                ->whereIn('id', $part)->get());
+        }
+
+        return $rows;
     }
 
     /**

@@ -141,6 +141,12 @@ final class CommandsTest extends TestCase
         $this->assertSame(1, $code);
         $this->assertStringContainsString('FAIL', $output);
         $this->assertStringNotContainsString('default: broker', $output);
+
+        // Texts of other programs cannot control the terminal.
+        config(['celery.connections.broken' => ['redis' => "evil\e[31m<error>x"]]);
+        Celery::forgetConnections();
+        [, $output] = $this->command('celery:doctor', ['--connection' => 'broken']);
+        $this->assertStringContainsString('evil?[31m<error>x', $output);
     }
 
     public function test_about_has_a_section(): void

@@ -8,6 +8,7 @@ use CeleryBridge\Dashboard\Authorize;
 use CeleryBridge\Facades\Celery;
 use CeleryBridge\Tests\fixtures\jobs\TaskCreated;
 use CeleryBridge\Tests\Support\Broker;
+use CeleryBridge\Tests\Support\Sandbox;
 use CeleryBridge\Tests\Support\TestCase;
 use Illuminate\Auth\AuthServiceProvider;
 use Illuminate\Auth\GenericUser;
@@ -65,6 +66,24 @@ final class DashboardTest extends TestCase
         $app = $this->sandbox->boot();
 
         $this->assertSame('admin/tasks', $app->make('router')->getRoutes()->getByName('celery.overview')?->uri());
+    }
+
+    public function test_its_routes_can_be_cached(): void
+    {
+        // The command boots the application anew, from its file.
+        $autoload = var_export(dirname(__DIR__).'/bootstrap.php', true);
+        $class = '\\'.Sandbox::class;
+        $this->sandbox->write('bootstrap/app.php', "<?php require_once {$autoload}; return {$class}::application(dirname(__DIR__));");
+        [$code, $output] = $this->command('route:cache');
+        $this->assertSame(0, $code, $output);
+
+        $app = $this->sandbox->boot();
+        $this->assertTrue($app->routesAreCached());
+        // As the framework's provider of routes does, which the sandbox lacks.
+        require $app->getCachedRoutesPath();
+        $this->assertSame(self::addresses($this->app->make('router')), self::addresses($app->make('router')));
+        $gated = $app->make('router')->getRoutes()->getByName('celery.overview')?->gatherMiddleware();
+        $this->assertContains(Authorize::class, (array) $gated);
     }
 
     public function test_without_a_gate_it_refuses_each_route(): void

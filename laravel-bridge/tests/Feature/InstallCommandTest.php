@@ -38,6 +38,40 @@ final class InstallCommandTest extends TestCase
         $this->assertSame(['CELERY_BROKER_URL' => $url], \Dotenv\Dotenv::parse($this->env()));
     }
 
+    public function test_it_says_what_it_cannot_write(): void
+    {
+        // A link into a folder that does not exist: even root cannot write there.
+        $file = "{$this->sandbox->path}/config/celery.php";
+        symlink("{$this->sandbox->path}/nowhere/celery.php", $file);
+        [$code, $output] = $this->quietly('celery:install');
+        $this->assertSame(1, $code, $output);
+        $this->assertStringContainsString('config/celery.php cannot be written', $output);
+        $this->assertStringNotContainsString('Wrote', $output);
+
+        unlink($file);
+        unlink("{$this->sandbox->path}/.env");
+        symlink("{$this->sandbox->path}/nowhere/.env", "{$this->sandbox->path}/.env");
+        [$code, $output] = $this->quietly('celery:install');
+        $this->assertSame(1, $code, $output);
+        $this->assertStringContainsString('.env cannot be written', $output);
+        $this->assertStringNotContainsString('Wrote CELERY_BROKER_URL', $output);
+    }
+
+    /**
+     * Runs a command where PHP's warnings are not exceptions, as in an application with its own handler.
+     *
+     * @return array{int, string}
+     */
+    private function quietly(string $command): array
+    {
+        set_error_handler(static fn (): bool => true);
+        try {
+            return $this->command($command);
+        } finally {
+            restore_error_handler();
+        }
+    }
+
     private function env(): string
     {
         return (string) file_get_contents("{$this->sandbox->path}/.env");

@@ -120,6 +120,19 @@ final class OutcomesTest extends TestCase
         $this->assertSame([$message->headers->id], DB::table('failed_jobs')->pluck('uuid')->all());
     }
 
+    public function test_any_number_of_tasks_is_looked_up_in_parts(): void
+    {
+        $id = $this->dispatched();
+        $most = 0;
+        DB::listen(static function (object $query) use (&$most): void {
+            $most = max($most, count($query->bindings));
+        });
+        // A database takes 65,535 values in one statement, or fewer.
+        $ids = [...array_map(strval(...), range(1, 70_000)), $id];
+        $this->assertSame([$id], $this->app->make(TrackedJobs::class)->openOf('default', $ids)->pluck('id')->all());
+        $this->assertSame(501, $most);
+    }
+
     public function test_a_success_raises_its_events(): void
     {
         Event::fake([TaskSucceeded::class, JobProcessed::class]);

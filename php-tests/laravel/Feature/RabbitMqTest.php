@@ -37,7 +37,7 @@ final class RabbitMqTest extends TestCase
 
     protected function config(): array
     {
-        return ['queue' => self::queueConfig()];
+        return ['queue' => self::queueConfig()] + self::dashboardConfig();
     }
 
     protected function setUp(): void
@@ -134,6 +134,46 @@ final class RabbitMqTest extends TestCase
         $this->assertSame(1, $code, $output);
         $this->assertStringContainsString('"default: broker","ok":false', $output);
         $this->assertStringNotContainsString('hunterhush', $output);
+    }
+
+    public function test_the_dashboard_and_the_commands(): void
+    {
+        $this->openDashboard();
+        $worker = $this->worker();
+        $id = Celery::post('proj.sleep', [600])->id();
+        $read = fn (string $page): array => json_decode((string) $this->getJson("/celery{$page}")->assertOk()->getContent(), true);
+        $state = Wait::until('the running task', 60, static function () use ($read): ?array {
+            $state = $read('');
+
+            return $state['running'] === [] ? null : $state;
+        });
+        $this->assertSame([null, null], [$state['error'], $state['queues_error']]);
+        $this->assertSame([$id], array_column($state['running'], 'id'));
+        $queues = array_column($state['queues'], null, 'name');
+        $this->assertSame(['name' => 'shop', 'length' => 0, 'consumers' => 1], $queues['shop']);
+        $this->assertNull($state['dead']);
+
+        // RabbitMQ does not list what waits, and says how many they are.
+        Celery::post('proj.add', [1, 2], 'quiet');
+        Celery::post('proj.add', [1, 2], 'quiet');
+        $page = $read('/queue?queue=quiet');
+        $this->assertSame([2, []], [$page['length'], $page['tasks']]);
+        $this->assertStringContainsString('waitingTasks() is not supported with RabbitMQ', $page['error']);
+        $html = (string) $this->get('/celery/queue?queue=quiet')->assertOk()->getContent();
+        $this->assertStringContainsString('waitingTasks() is not supported with RabbitMQ', $html);
+        $this->assertStringContainsString('deadLetters() is not supported with RabbitMQ', $read('/dead')['error']);
+        [$code, $output] = $this->command('celery:dead');
+        $this->assertSame(1, $code, $output);
+        $this->assertStringContainsString('deadLetters() is not supported with RabbitMQ', $output);
+
+        $this->postJson('/celery/revoke', ['_token' => $this->token(), 'id' => $id])->assertOk();
+        [$code, $output] = $this->command('celery:inspect', ['question' => 'revoked', '--json' => true]);
+        $this->assertSame(0, $code, $output);
+        $this->assertStringContainsString($id, $output);
+        [$code, $output] = $this->command('celery:purge', ['queues' => ['quiet'], '--force' => true]);
+        $this->assertSame(0, $code, $output);
+        $this->assertStringContainsString('Deleted 2 waiting tasks', $output);
+        $worker->signal(SIGKILL);
     }
 
     private function failed(Result $result): string

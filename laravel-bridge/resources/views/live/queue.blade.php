@@ -1,5 +1,6 @@
 @if ($error !== null)
-    <p role="alert" class="fault">The queue cannot be read: {{ $error }}</p>
+    <p role="alert" class="fault">The {{ $length > 0 ? 'tasks of the queue' : 'queue' }} cannot be read: {{ $error }}</p>
+    @if ($length > 0) <p>{{ $length === 1 ? '1 task waits' : number_format($length).' tasks wait' }} in this queue.</p> @endif
 @elseif ($read === 0)
     <p>No task waits in this queue. Workers may hold tasks that they have taken from it.</p>
 @else
