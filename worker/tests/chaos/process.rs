@@ -7,7 +7,7 @@ use celery_testkit::{Process, wait_for};
 
 use crate::busy::last;
 use crate::programs::{Worker, seconds};
-use crate::world::{Kind, PATIENCE, World, by_scale};
+use crate::world::{Finished, Kind, PATIENCE, World, by_scale};
 
 #[test]
 fn a_frozen_worker_overwrites_nothing() {
@@ -175,9 +175,9 @@ const STOPPED: Duration = Duration::from_secs(30);
 
 /// Stops workers under load by a signal. Asserts that what they give back is in the queues, and
 /// that nothing is held.
-fn stopped_under_load(scenario: &'static str, signal: fn(&Process), code: i32) {
+pub fn stopped_under_load(world: World, signal: fn(&Process), code: i32) -> Finished {
     let times = by_scale(5, 20, 100);
-    let mut world = World::new(scenario).with_database(&[]);
+    let mut world = world.with_database(&[]);
     let more = ["-c", "4", "--prefetch-multiplier", "10"];
     let mut slowest = Duration::ZERO;
     for turn in 1..=times {
@@ -195,21 +195,21 @@ fn stopped_under_load(scenario: &'static str, signal: fn(&Process), code: i32) {
             assert_eq!(status.code(), Some(code), "{}", worker.process.log());
         }
         world.invariant(&format!("after {turn} stops"));
-        let held: u64 = world.ask(&["HLEN", "unacked"]);
+        let held = world.held();
         assert_eq!(held, 0, "a stopped worker still holds something");
     }
     assert!(slowest < STOPPED, "a stop took {slowest:?}");
     world.note(format!("slowest stop {}", seconds(slowest)));
     let workers = vec![world.worker(&more), world.playground(&more)];
-    world.finish(2 * times, workers);
+    world.finish(2 * times, workers)
 }
 
 #[test]
 fn a_warm_stop_under_load_gives_everything_back() {
-    stopped_under_load("warm stop under load", Process::terminate, 0);
+    stopped_under_load(World::new("warm stop under load"), Process::terminate, 0);
 }
 
 #[test]
 fn a_cold_stop_under_load_gives_everything_back() {
-    stopped_under_load("cold stop under load", Process::quit, 1);
+    stopped_under_load(World::new("cold stop under load"), Process::quit, 1);
 }

@@ -7,10 +7,11 @@
 use std::time::{Duration, Instant};
 
 use celery_client::amqp::QueueType;
-use celery_testkit::{RabbitMq, RabbitMqOptions, RedisOptions, wait_for};
+use celery_testkit::{Process, RabbitMq, RabbitMqOptions, RedisOptions, wait_for};
 
 use crate::busy::{SMALL, at_work, last, seconds};
 use crate::kills::kill_until_suspect;
+use crate::process::stopped_under_load;
 use crate::programs::{Worker, seconds as spelled};
 use crate::world::{Kind, PATIENCE, World, by_scale};
 
@@ -52,6 +53,8 @@ const LOAD: [(Kind, u32); 6] = [
 on_both! {
     killed_workers_lose_nothing: "kill -9 under load";
     poison_messages_become_dead_letters: "kill -9 until suspect";
+    a_warm_stop_gives_everything_back: "warm stop under load";
+    a_cold_stop_gives_everything_back: "cold stop under load";
     a_frozen_worker_does_nothing_twice: "SIGSTOP past the heartbeat, SIGCONT";
     closed_connections_lose_nothing: "connections closed";
     a_restart_loses_nothing: "restart";
@@ -146,6 +149,14 @@ fn poison_messages_become_dead_letters(mut world: World) -> Vec<RabbitMq> {
         "{counted} of {waited} that waited beside them, too"
     ));
     world.finish(kills, vec![]).nodes
+}
+
+fn a_warm_stop_gives_everything_back(world: World) -> Vec<RabbitMq> {
+    stopped_under_load(world, Process::terminate, 0).nodes
+}
+
+fn a_cold_stop_gives_everything_back(world: World) -> Vec<RabbitMq> {
+    stopped_under_load(world, Process::quit, 1).nodes
 }
 
 /// A worker that sleeps past two heartbeats has lost its messages, and wakes with tags that are no

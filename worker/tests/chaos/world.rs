@@ -556,6 +556,14 @@ impl World {
         });
     }
 
+    /// Returns the number of messages that workers hold.
+    pub fn held(&mut self) -> usize {
+        match &self.rabbit {
+            Some(rabbit) => rabbit.held(),
+            None => self.ask(&["HLEN", "unacked"]),
+        }
+    }
+
     /// Returns the number of dead letters.
     pub fn dead(&mut self) -> usize {
         match &self.rabbit {

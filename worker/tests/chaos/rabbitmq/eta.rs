@@ -5,12 +5,13 @@ use std::time::Duration;
 use celery_protocol::time::Timestamp;
 use celery_testkit::{RabbitMq, wait_for};
 
+use crate::busy::SMALL;
 use crate::world::{Kind, World, by_scale, from_now};
 
-/// The size of all messages together.
+/// The size of all messages together. A worker that kept them would have at least this much memory.
 const BYTES: u32 = 48 << 20;
-/// By how much the memory of a worker may grow: a batch that moves to the native delay is there twice.
-const GROWTH: u64 = 3 * BYTES as u64;
+/// By how much the memory of a worker may grow. It holds few messages at a time.
+const GROWTH: u64 = BYTES as u64 / 4 * 3;
 /// The shortest time until a task is due, in seconds.
 const SHORTEST: u64 = 2;
 
@@ -30,7 +31,7 @@ fn tasks_with_an_eta_run_at_their_time(mut world: World) -> Vec<RabbitMq> {
     let kind = Kind::Large(BYTES / tasks);
     let ids = world.post_each_at(kind, etas.iter().copied().map(Some));
     let (mut grown, mut killed) = (0, 0);
-    let mut worker = world.playground(&[]);
+    let mut worker = world.playground(&SMALL);
     let mut first = worker.rss();
     while world.open() > 0 {
         let moment = if killed < kills {
@@ -51,7 +52,7 @@ fn tasks_with_an_eta_run_at_their_time(mut world: World) -> Vec<RabbitMq> {
         worker.process.kill9();
         killed += 1;
         world.invariant("after a kill");
-        worker = world.playground(&[]);
+        worker = world.playground(&SMALL);
         first = worker.rss();
     }
     assert!(grown < GROWTH, "the worker's memory grew by {grown} bytes");

@@ -236,13 +236,20 @@ impl Rabbit {
         ready.is_ok_and(|ready| ready.is_some())
     }
 
+    /// Returns the number of messages that were delivered and are not acknowledged.
+    pub fn held(&self) -> usize {
+        let (_, held) = self.depths(&QUEUES).expect("no answer from RabbitMQ");
+        held
+    }
+
     fn depth(&self, queues: &[&str]) -> Option<usize> {
-        let mut depths = self
-            .nodes
-            .iter()
-            .map(|node| node.depth(&self.vhost, queues));
-        let (ready, held) = depths.find_map(Result::ok)?;
+        let (ready, held) = self.depths(queues)?;
         Some(ready + held)
+    }
+
+    fn depths(&self, queues: &[&str]) -> Option<(usize, usize)> {
+        let of = |node: &RabbitMq| node.depth(&self.vhost, queues).ok();
+        self.nodes.iter().find_map(of)
     }
 
     /// Waits until one node may be killed without stopping a queue: all members of all quorum queues
@@ -296,9 +303,8 @@ impl Rabbit {
             unreachable!("a cycle over no nodes")
         };
         let done = async { tokio::time::timeout(PATIENCE, trying).await };
-        self.runtime
-            .block_on(done)
-            .expect("no answer from RabbitMQ")
+        let done = self.runtime.block_on(done);
+        done.unwrap_or_else(|_| panic!("no answer from RabbitMQ\n{}", self.describe()))
     }
 }
 
