@@ -98,12 +98,13 @@ impl Connection {
         matches!(&self.endpoint, Endpoint::Redis(redis) if redis.sentinels().is_some())
     }
 
-    /// Returns the Redis that serves a call. `what` names the call in the error for a RabbitMQ.
-    pub(crate) fn redis(&self, what: &str) -> Result<&Arc<RedisEndpoint>, Thrown> {
+    /// Returns the Redis that serves a call. In the error for a RabbitMQ, `what` names the call, and
+    /// `instead` says why and what to do.
+    pub(crate) fn redis(&self, what: &str, instead: &str) -> Result<&Arc<RedisEndpoint>, Thrown> {
         match &self.endpoint {
             Endpoint::Redis(redis) => Ok(redis),
             Endpoint::Amqp(rabbitmq) => Err(Thrown::celery(format!(
-                "{what} is not supported with RabbitMQ as broker ({rabbitmq}), only with Redis."
+                "{what} is not supported with RabbitMQ as broker ({rabbitmq}). {instead}"
             ))),
         }
     }

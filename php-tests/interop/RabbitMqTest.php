@@ -223,20 +223,18 @@ class RabbitMqTest extends TestCase
     {
         $client = new Client(getenv('AMQP_URL'), queue: 'unread');
         foreach ([
-            'is not supported with RabbitMQ' => [
-                fn () => $client->waitingTasks('unread'),
-                fn () => $client->heldTasks(),
-                fn () => $client->sendTask('proj.add', publish: 'once'),
-                fn () => $client->with(sentEvents: true)->sendTask('proj.add'),
-            ],
-        ] as $why => $calls) {
-            foreach ($calls as $call) {
-                try {
-                    $call();
-                    $this->fail('no exception');
-                } catch (\CeleryException $exception) {
-                    $this->assertStringContainsString($why, $exception->getMessage());
-                }
+            'For the number of waiting tasks use queueLengths().' => fn () => $client->waitingTasks('unread'),
+            'Ask the workers: control()->inspect()->active()' => fn () => $client->heldTasks(),
+            'Use Python\'s celery beat.' => fn () => $client->schedules()->get('a'),
+            'to the queue celery.dead' => fn () => $client->deadLetters()->count(),
+            'Use confirmed.' => fn () => $client->sendTask('proj.add', publish: 'once'),
+        ] as $advice => $call) {
+            try {
+                $call();
+                $this->fail("no exception: $advice");
+            } catch (\CeleryException $exception) {
+                $this->assertStringContainsString('is not supported with RabbitMQ', $exception->getMessage());
+                $this->assertStringContainsString($advice, $exception->getMessage());
             }
         }
         $add = $client->signature('proj.add');

@@ -108,7 +108,10 @@ fn ask<T>(
     let config = call.state::<State>()?.client.clone();
     let config =
         config.ok_or_else(|| Thrown::new(Kind::Error, "This object was not made by a client."))?;
-    let endpoint = config.broker.redis("deadLetters()")?;
+    let endpoint = config.broker.redis(
+        "deadLetters()",
+        "The worker publishes dead letters to the queue celery.dead; queueLengths('celery.dead') counts them.",
+    )?;
     let deadline = Deadline::after(config.command_timeout());
     let answer = pool::with_limits(endpoint, config.limits(), deadline, ask)
         .map_err(|error| errors::command(what, &config.broker, error))?;

@@ -55,7 +55,10 @@ pub(super) fn of_client(call: &mut Call<'_>) -> Result<(), Thrown> {
         .unwrap_or_else(|| settings::current().default_queue.clone());
     names::check_queue_name(&queue)
         .map_err(|error| call.refuse(0, &format!("cannot be used: {error}")))?;
-    let endpoint = config.broker.redis("waitingTasks()")?;
+    let endpoint = config.broker.redis(
+        "waitingTasks()",
+        "It shows no message that stays in its queue. For the number of waiting tasks use queueLengths().",
+    )?;
     let deadline = Deadline::after(config.command_timeout());
     let mut found = Vec::new();
     pool::with_limits(endpoint, config.limits(), deadline, |client, wait| {

@@ -53,7 +53,11 @@ pub(super) fn lengths(call: &mut Call<'_>) -> Result<(), Thrown> {
 /// Implements `heldTasks()`.
 pub(super) fn held(call: &mut Call<'_>) -> Result<(), Thrown> {
     let config = call.state::<Client>()?.config()?;
-    let endpoint = config.broker.redis("heldTasks()")?;
+    let endpoint = config.broker.redis(
+        "heldTasks()",
+        "It does not tell its clients what workers hold. Ask the workers: control()->inspect()->active() \
+         and reserved().",
+    )?;
     let deadline = Deadline::after(config.command_timeout());
     let held = pool::with_limits(
         endpoint,

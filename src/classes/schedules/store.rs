@@ -72,7 +72,10 @@ fn ask<T>(
     what: &str,
     call: impl FnOnce(&mut redis::Client, &mut Wait<'_>) -> Result<T, ClientError>,
 ) -> Result<T, Thrown> {
-    let endpoint = config.broker.redis("schedules()")?;
+    let endpoint = config.broker.redis(
+        "schedules()",
+        "celery-worker --beat keeps its entries in a Redis that is the broker. Use Python's celery beat.",
+    )?;
     let deadline = Deadline::after(config.command_timeout());
     let answer = pool::with_limits(endpoint, config.limits(), deadline, call)
         .map_err(|error| errors::command(what, &config.broker, error))?;
