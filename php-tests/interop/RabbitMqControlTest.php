@@ -146,6 +146,42 @@ class RabbitMqControlTest extends TestCase
         self::control()->disableEvents($both, reply: true, timeout: 60);
     }
 
+    public function test_our_worker_beside_a_python_worker(): void
+    {
+        [$python, $ours] = $both = [self::node('5.7'), self::node('rust')];
+        $worker = Programs::playgroundOnRabbitMq('control@rust', 1, ['-n', $ours]);
+        Wait::until('our worker', 60, fn () => self::control()->ping($ours) !== []);
+        $inspect = self::control()->inspect($both, timeout: 60);
+        $types = fn (mixed $value) => is_array($value) && !array_is_list($value) ? array_map('get_debug_type', $value) : get_debug_type($value);
+        foreach ([$inspect->ping(), $inspect->clock(), $inspect->report(), $inspect->activeQueues()] as $answers) {
+            $this->assertEquals($types($answers[$python]), $types($answers[$ours]));
+        }
+        $stats = $inspect->stats();
+        $this->assertSame('amqp', $stats[$ours]['broker']['transport']);
+        $this->assertEquals($types($stats[$python]['broker']), $types($stats[$ours]['broker']));
+
+        $client = new Client(getenv('AMQP_URL'), Programs::redisUrl(1), queue: 'control@rust');
+        $events = $client->events(['task-s*', 'task-received'], timeout: 60, limit: 3);
+        self::control()->enableEvents($ours, reply: true, timeout: 60);
+        $result = $client->sendTask('proj.add', [2, 3]);
+        $this->assertSame(5, $result->get(60));
+        $seen = [];
+        foreach ($events as $event) {
+            $this->assertSame([$result->id, $ours], [$event->uuid, $event->hostname]);
+            $seen[] = $event->type;
+        }
+        $this->assertSame(['task-received', 'task-started', 'task-succeeded'], $seen);
+        $events->close();
+
+        $slow = $client->sendTask('proj.sleep', [600]);
+        Wait::until('the task', 60, fn () => self::control()->inspect($ours, timeout: 60)->active()[$ours] !== []);
+        $slow->revoke(terminate: true);
+        Wait::until('the end of the task', 60, fn () => $slow->state() === 'REVOKED');
+        self::control()->shutdown($ours);
+        Wait::until('the end of our worker', 60, fn () => self::control()->ping($ours) === []);
+        $worker->waitForText('Got shutdown from remote');
+    }
+
     public function test_a_server_that_does_not_answer_and_one_that_is_away(): void
     {
         $this->assertThrows('refused', fn () => (new Client('amqp://127.0.0.1:1', connectTimeout: 0.5))->control()->ping());

@@ -28,7 +28,6 @@ pub(crate) mod value;
 
 use std::fmt;
 
-pub(crate) use self::combined::check_keys;
 pub(crate) use self::declaration::{Config, SETTINGS, Settings, builder_methods};
 pub(crate) use self::given::Steps;
 pub(crate) use self::log::{LogFields, LogFormat, OTHERS, level_name};

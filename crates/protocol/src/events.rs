@@ -13,8 +13,9 @@ pub mod sent;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::amqp::AmqpError;
 use crate::json::write::Object;
-use crate::message::{DeliveryMode, Document};
+use crate::message::{AmqpMessage, DeliveryMode, Document};
 use crate::names::EVENT_EXCHANGE;
 use crate::time::Timestamp;
 
@@ -327,32 +328,78 @@ impl TaskInfo<'_> {
     }
 }
 
-/// Writes an event that travels alone as the payload for its channel. `delivery_tag` is a fresh
-/// UUID.
-pub fn encode_one(
-    event: &Event<'_>,
-    sender: &Sender,
-    moment: Moment,
-    delivery_tag: &str,
-) -> Vec<u8> {
-    let mut body = Vec::new();
-    event.write(&mut body, sender, moment);
-    envelope(&body, &event.routing_key(), sender, delivery_tag)
+/// A message of events: one that travels alone, or a list of task events.
+///
+/// ```
+/// use celery_protocol::events::{Event, Message, Moment, Sender};
+/// use celery_protocol::time::Timestamp;
+///
+/// let sender = Sender { hostname: "celery@web1".into(), pid: 1, utcoffset: 0.0 };
+/// let moment = Moment { clock: 1, at: Timestamp::from_unix(1_700_000_000, 0) };
+/// let message = Message::one(&Event::Started { uuid: "an-id" }, &sender, moment);
+/// assert_eq!(message.routing_key, "task.started");
+/// assert_eq!(message.encode_amqp().unwrap().delivery_mode, 1);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Message {
+    /// The routing key.
+    pub routing_key: String,
+    /// The node name of the sender.
+    pub hostname: String,
+    /// The body, as JSON.
+    pub body: Vec<u8>,
 }
 
-/// Writes a list of task events, the JSON text of an array of [`Event::write`]'s objects, as the
-/// payload for the channel of [`TASK_MULTI`]. `delivery_tag` is a fresh UUID.
-pub fn encode_multi(events: &[u8], sender: &Sender, delivery_tag: &str) -> Vec<u8> {
-    envelope(events, TASK_MULTI, sender, delivery_tag)
-}
+impl Message {
+    /// Returns the message of an event that travels alone.
+    pub fn one(event: &Event<'_>, sender: &Sender, moment: Moment) -> Self {
+        let mut body = Vec::new();
+        event.write(&mut body, sender, moment);
+        Self {
+            routing_key: event.routing_key(),
+            hostname: sender.hostname.clone(),
+            body,
+        }
+    }
 
-fn envelope(body: &[u8], routing_key: &str, sender: &Sender, delivery_tag: &str) -> Vec<u8> {
-    let document = Document {
-        exchange: EVENT_EXCHANGE,
-        routing_key,
-        delivery_mode: DeliveryMode::Transient,
-        delivery_tag,
-        body,
-    };
-    document.encode_redis(|headers| headers.string("hostname", &sender.hostname))
+    /// Returns the message of task events. `events` is the JSON text of an array of
+    /// [`Event::write`]'s objects.
+    pub fn multi(events: Vec<u8>, sender: &Sender) -> Self {
+        Self {
+            routing_key: TASK_MULTI.to_owned(),
+            hostname: sender.hostname.clone(),
+            body: events,
+        }
+    }
+
+    /// Writes the message as the payload for its channel on Redis. `delivery_tag` is a fresh UUID.
+    pub fn encode_redis(&self, delivery_tag: &str) -> Vec<u8> {
+        let document = self.document(delivery_tag);
+        document.encode_redis(|headers| self.write_headers(headers))
+    }
+
+    /// Writes the message for the exchange [`EVENT_EXCHANGE`] of RabbitMQ.
+    ///
+    /// # Errors
+    ///
+    /// [`AmqpError`] if the headers cannot be written.
+    pub fn encode_amqp(&self) -> Result<AmqpMessage, AmqpError> {
+        let document = self.document("");
+        document.encode_amqp(|headers| self.write_headers(headers))
+    }
+
+    fn document<'a>(&'a self, delivery_tag: &'a str) -> Document<'a> {
+        Document {
+            exchange: EVENT_EXCHANGE,
+            routing_key: &self.routing_key,
+            delivery_mode: DeliveryMode::Transient,
+            delivery_tag,
+            body: &self.body,
+        }
+    }
+
+    fn write_headers(&self, headers: &mut Object<'_>) {
+        headers.string("hostname", &self.hostname);
+    }
 }

@@ -5,8 +5,8 @@
 mod common;
 
 use celery_protocol::events::{
-    Clock, Event, Moment, Route, Sender, TASK_MULTI, TaskInfo, WorkerState, decode_redis,
-    encode_multi, encode_one,
+    Clock, Event, Message, Moment, Route, Sender, TASK_MULTI, TaskInfo, WorkerState, decode_amqp,
+    decode_redis,
 };
 use celery_protocol::message::DecodeOptions;
 use celery_protocol::redis_keys::Keys;
@@ -118,6 +118,24 @@ fn assert_same(ours: &Value, python: &Value) {
     assert_eq!(ours, python);
 }
 
+/// Compares the message on RabbitMQ with Python's on Redis, whose envelope names its properties.
+fn assert_alike_on_rabbitmq(message: &Message, python: &Value) {
+    let written = message.encode_amqp().unwrap();
+    let headers: Value =
+        serde_json::from_str(&written.headers.as_table().to_json().unwrap()).unwrap();
+    assert_eq!(headers, python["headers"]);
+    assert_eq!(written.content_type, python["content-type"]);
+    assert_eq!(written.content_encoding, python["content-encoding"]);
+    let properties = &python["properties"];
+    assert_eq!(json!(written.delivery_mode), properties["delivery_mode"]);
+    assert_eq!(json!(written.priority), properties["priority"]);
+    let key = &properties["delivery_info"]["routing_key"];
+    assert_eq!(json!(message.routing_key), *key);
+    let options = DecodeOptions::default();
+    let read = decode_amqp(&written.properties().unwrap(), &written.body, &options).unwrap();
+    assert!(read.iter().all(|event| event.hostname == message.hostname));
+}
+
 #[test]
 fn every_event_is_written_as_python_wrote_it() {
     let mut kinds = std::collections::BTreeSet::new();
@@ -126,7 +144,7 @@ fn every_event_is_written_as_python_wrote_it() {
             let raw = message["raw"].as_str().unwrap().as_bytes();
             let (body, python) = (decoded_body(raw), parsed(raw));
             let tag = python["properties"]["delivery_tag"].as_str().unwrap();
-            let written = match &body {
+            let ours = match &body {
                 Value::Array(events) => {
                     let mut list = b"[".to_vec();
                     let mut last = None;
@@ -143,19 +161,21 @@ fn every_event_is_written_as_python_wrote_it() {
                     list.push(b']');
                     let keys = Keys::default();
                     assert_eq!(message["channel"], keys.event_channel(0, TASK_MULTI));
-                    encode_multi(&list, &last.unwrap(), tag)
+                    Message::multi(list, &last.unwrap())
                 }
                 event => {
-                    let mut written = Vec::new();
+                    let mut written = None;
                     rebuilt(event, |made, sender, moment| {
                         let channel = Keys::default().event_channel(0, &made.routing_key());
                         assert_eq!(message["channel"], channel);
-                        written = encode_one(made, sender, moment, tag);
+                        written = Some(Message::one(made, sender, moment));
                     });
                     kinds.insert(event["type"].as_str().unwrap().to_owned());
-                    written
+                    written.unwrap()
                 }
             };
+            let written = ours.encode_redis(tag);
+            assert_alike_on_rabbitmq(&ours, &python);
             match (decoded_body(&written), &body) {
                 (Value::Array(ours), Value::Array(python)) => {
                     assert_eq!(ours.len(), python.len());
@@ -246,7 +266,7 @@ fn what_is_no_event_is_refused_or_left_out() {
         (r#""task-sent""#, None),
         ("{", None),
     ] {
-        let raw = encode_multi(body.as_bytes(), &sender, "a");
+        let raw = Message::multi(body.into(), &sender).encode_redis("a");
         let read = decode_redis(&raw, &options).ok();
         let read = read.map(|events| events.into_iter().map(|event| event.kind).collect());
         let kinds = kinds.map(|kinds| kinds.into_iter().map(str::to_owned).collect::<Vec<_>>());

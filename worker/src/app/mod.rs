@@ -234,7 +234,7 @@ impl Worker {
             tokio::spawn(http::serve(listener, Arc::new(vitals)));
         }
 
-        let control = (!config.without_control && config.redis().is_some())
+        let control = (!config.without_control)
             .then(|| Control::start(&consumer, &config, &registry, &slots, &shutdown, &monitor));
         let last_events = reports::publish_events(&consumer, &monitor, &shutdown);
         let shared = Arc::new(Shared {

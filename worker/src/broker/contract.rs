@@ -8,10 +8,10 @@ use std::time::Duration;
 use celery_protocol::message::{EncodeError, EncodeOptions, Task};
 use futures_util::future::BoxFuture;
 
-use super::admission::Admission;
+use super::admission::{Admission, Unlimited};
 use super::backend::Backend;
-use super::control::AnyChannel;
-use super::events::EventChannel;
+use super::control::{AnyChannel, Silence};
+use super::events::{EventChannel, Unheard};
 use super::held::Held;
 use super::inbound::Inbound;
 use super::ledger::Ledger;
@@ -47,7 +47,9 @@ pub(crate) trait Broker: Send + Sync + 'static {
     fn health(&self) -> Arc<dyn Connectivity>;
 
     /// Returns the state of the connections to the server of the results, if it is not the broker.
-    fn health_elsewhere(&self) -> Option<Arc<dyn Connectivity>>;
+    fn health_elsewhere(&self) -> Option<Arc<dyn Connectivity>> {
+        None
+    }
 
     /// Returns the part that brings messages. It takes its acknowledgements from the ledger.
     fn inbound(&self, ledger: &Arc<Ledger>, pulse: &Arc<Pulse>) -> Self::Inbound;
@@ -56,19 +58,30 @@ pub(crate) trait Broker: Send + Sync + 'static {
     fn outbound(&self, role: &'static str, pulse: &Arc<Pulse>) -> Self::Outbound;
 
     /// Returns the store of the results, if it is not the broker.
-    fn elsewhere(&self, pulse: &Arc<Pulse>) -> Option<Self::Elsewhere>;
+    fn elsewhere(&self, _pulse: &Arc<Pulse>) -> Option<Self::Elsewhere> {
+        None
+    }
 
-    /// Returns the roles that only this broker needs, for example to renew leases.
-    fn upkeep(&self, upkeep: Upkeep) -> Vec<Role>;
+    /// Returns the roles that only this broker needs, for example to renew leases. Default: none.
+    fn upkeep(&self, _upkeep: Upkeep) -> Vec<Role> {
+        Vec::new()
+    }
 
-    /// Returns the channel of remote control.
-    fn control(&self, pulse: &Arc<Pulse>) -> AnyChannel;
+    /// Returns the channel of remote control. Default: no request comes.
+    fn control(&self, _pulse: &Arc<Pulse>) -> AnyChannel {
+        AnyChannel::new(Silence::default())
+    }
 
-    /// Returns the channel of events.
-    fn events(&self, pulse: &Arc<Pulse>) -> Box<dyn EventChannel>;
+    /// Returns the channel of events. Default: no program listens.
+    fn events(&self, _pulse: &Arc<Pulse>) -> Box<dyn EventChannel> {
+        Box::new(Unheard)
+    }
 
-    /// Returns the channel on which calls of limited tasks ask to begin.
-    fn admission(&self, pulse: &Arc<Pulse>) -> Box<dyn Admission>;
+    /// Returns the channel on which calls of limited tasks ask to begin. Default: each may begin at
+    /// once.
+    fn admission(&self, _pulse: &Arc<Pulse>) -> Box<dyn Admission> {
+        Box::new(Unlimited)
+    }
 
     /// Gives back messages that are still held, marked as redelivered, and returns their number. A
     /// worker calls this at its end, when no role runs any longer. It is tried only once.

@@ -1,12 +1,14 @@
 //! The broker's side of remote control.
 
-use std::sync::Arc;
 use std::time::Duration;
 
+use celery_protocol::amqp::Content;
 use celery_protocol::control::{Reply, ReplyTo, Request};
+use celery_protocol::message::{DecodeError, DecodeOptions};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
+use super::held::Held;
 use super::tag::Tag;
 
 /// The most revocations that are kept: Celery's `REVOKES_MAX`.
@@ -14,6 +16,16 @@ pub(crate) const MOST_REVOKED: usize = 50_000;
 /// How long a revocation is kept. Celery keeps it for three hours, and so forgets it before a task
 /// that is due tomorrow.
 pub(crate) const REVOKED_FOR: Duration = Duration::from_hours(24);
+
+/// The most requests that wait for their turn. Further ones are dropped, or wait in RabbitMQ: their
+/// senders do not wait longer than a second for replies anyway.
+pub(crate) const WAITING: u16 = 64;
+/// The largest request. A revocation of 10,000 tasks has half a megabyte.
+pub(crate) const MOST_REQUEST: usize = 1 << 20;
+/// The most replies to a request of the worker's own. Workers of one fleet know mostly the same.
+pub(crate) const MOST_REPLIES: usize = 32;
+/// About the most bytes of these replies. One of 50,000 revoked tasks has two megabytes.
+pub(crate) const MOST_REPLY_BYTES: usize = 4 << 20;
 
 /// What is revoked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,8 +44,33 @@ pub(crate) enum Heard {
     Open,
     /// The broker does not let this worker listen. It is asked again from time to time.
     Refused,
-    /// A request, as it was published.
-    Request(Vec<u8>),
+    /// A request.
+    Request(RawRequest),
+}
+
+/// A request as its broker carries it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum RawRequest {
+    Redis(Vec<u8>),
+    Amqp(Content),
+}
+
+impl RawRequest {
+    /// Reads the request.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`DecodeError`] if it is malformed, or has a content type that is not accepted.
+    pub(crate) fn decode(&self, options: &DecodeOptions<'_>) -> Result<Request, DecodeError> {
+        match self {
+            RawRequest::Redis(raw) => Request::decode_redis(raw, options),
+            RawRequest::Amqp(content) => {
+                // Without properties the content type is missing, which is an error.
+                let properties = content.properties().unwrap_or_default();
+                Request::decode_amqp(&properties, &content.body, options)
+            }
+        }
+    }
 }
 
 /// The channel on which a worker hears requests and answers them.
@@ -48,12 +85,14 @@ pub(crate) trait ControlChannel: Send + 'static {
     /// Sends a reply. Drops it if the broker does not take it, or the client has gone.
     fn reply(&mut self, reply: &Reply, address: &ReplyTo) -> impl Future<Output = ()> + Send;
 
-    /// Returns held messages as they were claimed, each with its queue, without changing their
-    /// leases. Returns `None` for a message that is gone or cannot be read now.
-    fn read_held(
-        &mut self,
-        tags: &[Tag],
-    ) -> impl Future<Output = Vec<Option<(Arc<str>, Vec<u8>)>>> + Send;
+    /// Returns held messages, without changing their leases. Returns `None` for a message that is gone
+    /// or cannot be read now.
+    fn read_held(&mut self, tags: &[Tag]) -> impl Future<Output = Read> + Send;
+
+    /// Returns `true` if the broker keeps revocations for workers that start later.
+    fn keeps_revocations(&self) -> bool {
+        true
+    }
 
     /// Returns the revocations that the broker keeps, oldest first. Returns `None` if they cannot
     /// be read now.
@@ -89,14 +128,15 @@ impl AnyChannel {
     }
 }
 
-/// Messages, each with its queue, as [`ControlChannel::read_held`] returns them.
-type Read = Vec<Option<(Arc<str>, Vec<u8>)>>;
+/// Messages as [`ControlChannel::read_held`] returns them.
+pub(crate) type Read = Vec<Option<Box<dyn Held>>>;
 
 /// The methods of [`ControlChannel`] in a form that can be dispatched at run time.
 trait Dispatched: Send {
     fn next(&mut self) -> BoxFuture<'_, Heard>;
     fn reply<'a>(&'a mut self, reply: &'a Reply, address: &'a ReplyTo) -> BoxFuture<'a, ()>;
     fn read_held<'a>(&'a mut self, tags: &'a [Tag]) -> BoxFuture<'a, Read>;
+    fn keeps_revocations(&self) -> bool;
     fn revoked(&mut self, kind: Named) -> BoxFuture<'_, Option<Vec<String>>>;
     fn revoke<'a>(&'a mut self, kind: Named, names: &'a [&'a str]) -> BoxFuture<'a, ()>;
     fn store_revoked<'a>(&'a mut self, documents: &'a [(&'a str, Vec<u8>)]) -> BoxFuture<'a, ()>;
@@ -117,6 +157,10 @@ impl<C: ControlChannel> Dispatched for C {
 
     fn read_held<'a>(&'a mut self, tags: &'a [Tag]) -> BoxFuture<'a, Read> {
         ControlChannel::read_held(self, tags).boxed()
+    }
+
+    fn keeps_revocations(&self) -> bool {
+        ControlChannel::keeps_revocations(self)
     }
 
     fn revoked(&mut self, kind: Named) -> BoxFuture<'_, Option<Vec<String>>> {
@@ -159,6 +203,10 @@ impl ControlChannel for AnyChannel {
 
     async fn read_held(&mut self, tags: &[Tag]) -> Read {
         self.0.read_held(tags).await
+    }
+
+    fn keeps_revocations(&self) -> bool {
+        self.0.keeps_revocations()
     }
 
     async fn revoked(&mut self, kind: Named) -> Option<Vec<String>> {
@@ -209,7 +257,7 @@ impl ControlChannel for Silence {
     async fn reply(&mut self, _: &Reply, _: &ReplyTo) {}
 
     async fn read_held(&mut self, tags: &[Tag]) -> Read {
-        vec![None; tags.len()]
+        tags.iter().map(|_| None).collect()
     }
 
     async fn revoked(&mut self, _: Named) -> Option<Vec<String>> {

@@ -1,14 +1,8 @@
 //! The broker's side of events.
 
+use celery_protocol::events::Message;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-
-/// A message of one or more events: its routing key, and the payload for the broker.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct EventMessage {
-    pub(crate) routing_key: String,
-    pub(crate) payload: Vec<u8>,
-}
 
 /// The channel on which a worker publishes events.
 ///
@@ -16,14 +10,14 @@ pub(crate) struct EventMessage {
 pub(crate) trait EventChannel: Send + 'static {
     /// Publishes messages, in their order. Waits for the broker, however long that takes. Drops the
     /// messages if the broker refuses them, or if it is unknown whether it took them.
-    fn publish<'a>(&'a mut self, messages: &'a [EventMessage]) -> BoxFuture<'a, ()>;
+    fn publish<'a>(&'a mut self, messages: &'a [Message]) -> BoxFuture<'a, ()>;
 }
 
 /// The channel of a broker on which no program listens.
 pub(crate) struct Unheard;
 
 impl EventChannel for Unheard {
-    fn publish<'a>(&'a mut self, _messages: &'a [EventMessage]) -> BoxFuture<'a, ()> {
+    fn publish<'a>(&'a mut self, _messages: &'a [Message]) -> BoxFuture<'a, ()> {
         std::future::ready(()).boxed()
     }
 }

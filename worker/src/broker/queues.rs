@@ -12,8 +12,8 @@ const MOST: usize = 1_000;
 #[derive(Debug)]
 pub(crate) struct Queues {
     inner: RwLock<Inner>,
-    /// Wakes the role that waits for messages: a queue was added.
-    pub(crate) added: Notify,
+    /// Wakes the role that waits for messages: a queue was added or cancelled.
+    pub(crate) changed: Notify,
 }
 
 #[derive(Debug)]
@@ -58,7 +58,7 @@ impl Queues {
                 known,
                 groups: Groups::default(),
             }),
-            added: Notify::new(),
+            changed: Notify::new(),
         }
     }
 
@@ -98,7 +98,7 @@ impl Queues {
         inner.groups = groups;
         drop(inner);
         if has_new {
-            self.added.notify_one();
+            self.changed.notify_one();
         }
     }
 
@@ -122,7 +122,7 @@ impl Queues {
         };
         *consumed = consumed.iter().cloned().chain([queue]).collect();
         drop(inner);
-        self.added.notify_one();
+        self.changed.notify_one();
         Ok(true)
     }
 
@@ -136,6 +136,8 @@ impl Queues {
         let cancelled = others.len() < before;
         if cancelled {
             inner.consumed = others;
+            drop(inner);
+            self.changed.notify_one();
         }
         cancelled
     }

@@ -1,8 +1,8 @@
 //! The tasks that must not run. Remote control fills the list. Each task is looked up in it before
 //! it starts.
 //!
-//! Redis keeps the list for restarts. When a worker starts, its first tasks wait until the list has
-//! been read, for a few seconds at most.
+//! Redis keeps the list for restarts. On RabbitMQ other workers tell a new one what is revoked. When
+//! a worker starts, its first tasks wait until the list has been read, for a few seconds at most.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -1,7 +1,8 @@
 //! `celery-worker check`, and the warnings at the start: finds settings and faults that could lose
 //! tasks or results.
 //!
-//! The check reads from the broker, the result backend and the database, and changes nothing. It
+//! The check reads from the broker, the result backend and the database, and changes nothing, except
+//! that it declares the exchanges of remote control and events on RabbitMQ, as every worker does. It
 //! skips a question that Redis refuses to answer (CONFIG is often forbidden).
 //!
 //! Exit codes:
@@ -22,6 +23,7 @@ use celery_client::redis::RedisEndpoint;
 use celery_protocol::redis_keys::Keys;
 use futures_util::future::join_all;
 
+use super::finding::{Finding, Severity};
 use super::held;
 use super::locks;
 use super::rabbitmq;
@@ -39,67 +41,6 @@ const OLDEST: (u64, u64) = (6, 2);
 /// The largest harmless difference between clocks. With a larger one, Python workers restore tasks
 /// that are not lost, or do not restore tasks that are lost.
 const SKEW: Duration = Duration::from_secs(5);
-
-/// The severity of a finding. The order is from good to bad.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Severity {
-    /// Everything is as it should be.
-    Ok,
-    /// The worker works, but may lose tasks or be slow.
-    Warning,
-    /// The worker cannot do all of its work until this changes.
-    Error,
-    /// A setting can never work; the worker does not start with it.
-    Mistake,
-}
-
-impl Severity {
-    fn word(self) -> &'static str {
-        match self {
-            Severity::Ok => "OK",
-            Severity::Warning => "WARNING",
-            Severity::Error | Severity::Mistake => "ERROR",
-        }
-    }
-}
-
-/// The result of checking one thing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Finding {
-    severity: Severity,
-    text: String,
-}
-
-impl Finding {
-    pub(super) fn ok(text: impl Into<String>) -> Self {
-        Self::new(Severity::Ok, text)
-    }
-
-    pub(super) fn warning(text: impl Into<String>) -> Self {
-        Self::new(Severity::Warning, text)
-    }
-
-    pub(super) fn error(text: impl Into<String>) -> Self {
-        Self::new(Severity::Error, text)
-    }
-
-    pub(super) fn mistake(text: impl Into<String>) -> Self {
-        Self::new(Severity::Mistake, text)
-    }
-
-    fn new(severity: Severity, text: impl Into<String>) -> Self {
-        Finding {
-            severity,
-            text: text.into(),
-        }
-    }
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:<8} {}", self.severity.word(), self.text)
-    }
-}
 
 /// Returns the exit code of the check. With `strict`, a warning counts as an error.
 fn exit_code(worst: Severity, strict: bool) -> ExitCode {
@@ -141,13 +82,11 @@ pub(crate) async fn run(settings: Settings, strict: bool) -> Result<ExitCode, St
     }
     if !config.without_control {
         // A worker that starts finds out by itself, and logs it.
-        match &config.broker {
-            Endpoint::Redis(redis) => {
-                let findings = rights::of_control(redis, &config.keys()).await;
-                findings.into_iter().for_each(&mut report);
-            }
-            Endpoint::Amqp(_) => report(Finding::warning(rabbitmq::NO_CONTROL)),
-        }
+        let findings = match &config.broker {
+            Endpoint::Redis(redis) => rights::of_control(redis, &config.keys()).await,
+            Endpoint::Amqp(endpoint) => rabbitmq::of_control(endpoint, &config).await,
+        };
+        findings.into_iter().for_each(&mut report);
     }
     if let Some(url) = &config.database {
         let database =

@@ -14,6 +14,7 @@ mod beat;
 mod celery;
 mod check;
 mod dead;
+mod finding;
 mod held;
 mod letters;
 mod locks;
@@ -202,9 +203,6 @@ async fn run(
     check::check_logins(worker.config()).await?;
     worker.check_database().await?;
     banner::print(&worker);
-    if worker.config().redis().is_none() && !worker.config().without_control {
-        tracing::warn!("{}", rabbitmq::NO_CONTROL);
-    }
     tokio::spawn(check::warn(worker.config().clone()));
     let stopped = worker.run().await?;
     Ok(match stopped {

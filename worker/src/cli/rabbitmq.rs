@@ -1,14 +1,18 @@
 //! Checks a broker on RabbitMQ.
 
 use celery_client::aio::Failure;
-use celery_client::amqp::AmqpEndpoint;
 use celery_client::amqp::aio::{self, ConnectOptions, Connection};
+use celery_client::amqp::{AmqpEndpoint, Exchange, Temporary};
+use celery_protocol::amqp::Close;
+use celery_protocol::control::ReplyTo;
+use celery_protocol::names::CONTROL_EXCHANGE;
+use uuid::Uuid;
 
+use super::finding::Finding;
 use crate::config::Config;
 
-/// What a worker on RabbitMQ does without.
-pub(super) const NO_CONTROL: &str =
-    "remote control and events: this worker has none with a broker on RabbitMQ";
+/// RabbitMQ's code for an exclusive queue of another connection.
+const RESOURCE_LOCKED: u16 = 405;
 
 /// The channel for looks at queues. The server closes it if a queue is missing.
 const LOOKS: u16 = 1;
@@ -41,6 +45,33 @@ pub(super) async fn problems(
     }
     let _ = connection.close().await;
     Ok(problems)
+}
+
+/// Returns a finding for each right that remote control and events lack. Tasks run without them.
+pub(super) async fn of_control(endpoint: &AmqpEndpoint, config: &Config) -> Vec<Finding> {
+    let Ok(mut connection) = connect(endpoint).await else {
+        return Vec::new();
+    };
+    let mut findings = Vec::new();
+    let mut note = |what: &str, tried: Result<Result<(), Close>, aio::Failure>| match tried {
+        // A worker of this name runs, and has its queue.
+        Ok(Err(close)) if close.code == RESOURCE_LOCKED => {}
+        Ok(Err(close)) => findings.push(Finding::warning(format!("{what}: {close}"))),
+        Ok(Ok(())) | Err(_) => {}
+    };
+    let queue = format!("{}.{CONTROL_EXCHANGE}", config.hostname);
+    let client = ReplyTo::new(Uuid::new_v4());
+    let replies = client.queue();
+    let commands = Temporary::commands(&queue);
+    let tried = connection.declare_temporary(LOOKS, &commands).await;
+    note("no remote control", tried);
+    let replies = Temporary::replies(&replies, &client.routing_key);
+    let tried = connection.declare_temporary(LOOKS, &replies).await;
+    note("remote control: no questions to other workers", tried);
+    let tried = connection.declare_exchange(LOOKS, Exchange::EVENTS).await;
+    note("no events", tried);
+    let _ = connection.close().await;
+    findings
 }
 
 async fn connect(endpoint: &AmqpEndpoint) -> Result<Connection, Failure> {

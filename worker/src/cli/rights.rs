@@ -9,7 +9,7 @@ use celery_protocol::control::ReplyTo;
 use celery_protocol::names::CONTROL_REPLY_EXCHANGE;
 use celery_protocol::redis_keys::Keys;
 
-use super::check::Finding;
+use super::finding::Finding;
 use super::redis::command;
 
 /// An id that does not belong to any task.

@@ -11,6 +11,7 @@ use super::checked::strategy_name;
 use super::declaration::{Config, SETTINGS, Settings};
 use super::log::LogFormat;
 use super::node::{direct_queue, host, node_name, of_node};
+use super::rabbitmq::check_rabbitmq_names;
 use super::setting::Setting;
 use super::value::ConfigError;
 use crate::beat::{self, Section};
@@ -147,10 +148,15 @@ impl Config {
         for queue in &self.queues {
             check_queue_name(queue).map_err(|error| ConfigError::new(&SETTINGS.queues, error))?;
         }
+        let checked = self.check_names(&self.queues);
+        checked.map_err(|cause| ConfigError::new(&SETTINGS.queues, cause))
+    }
+
+    /// Refuses names that queues cannot have together on this broker, or that have another use.
+    pub(crate) fn check_names(&self, queues: &[String]) -> Result<(), String> {
         match self.redis() {
-            Some(redis) => check_keys(redis, &self.queues)
-                .map_err(|cause| ConfigError::new(&SETTINGS.queues, cause)),
-            None => self.check_rabbitmq_queues(),
+            Some(redis) => check_keys(redis, queues),
+            None => check_rabbitmq_names(queues),
         }
     }
 
@@ -240,7 +246,7 @@ impl Config {
 /// # Errors
 ///
 /// What is wrong.
-pub(crate) fn check_keys(broker: &RedisEndpoint, queues: &[String]) -> Result<(), String> {
+pub(super) fn check_keys(broker: &RedisEndpoint, queues: &[String]) -> Result<(), String> {
     let keys = Keys::default();
     let taken = [keys.unacked(), keys.unacked_index(), keys.dead()];
     if let Some(queue) = queues.iter().find(|queue| taken.contains(queue)) {

@@ -69,12 +69,11 @@ impl Config {
         if self.redis().is_some() {
             return Ok(());
         }
-        let given: [(&Setting, bool); 7] = [
+        let given: [(&Setting, bool); 6] = [
             (&SETTINGS.key_prefix, self.key_prefix.is_some()),
             (&SETTINGS.priority_steps, self.priority_steps.is_some()),
             (&SETTINGS.sep, self.sep.is_some()),
             (&SETTINGS.eta_task_limit, self.eta_task_limit.is_some()),
-            (&SETTINGS.task_events, self.task_events),
             (&SETTINGS.beat, self.beat),
             (&SETTINGS.fair_queues, self.fair_queues.is_some()),
         ];
@@ -86,25 +85,24 @@ impl Config {
         }
         Ok(())
     }
+}
 
-    /// Refuses names that queues on RabbitMQ cannot have.
-    pub(super) fn check_rabbitmq_queues(&self) -> Result<(), ConfigError> {
-        let wrong = |cause: String| Err(ConfigError::new(&SETTINGS.queues, cause));
-        for queue in &self.queues {
-            if queue.len() > LONGEST_NAME {
-                return wrong(format!("a name is longer than {LONGEST_NAME} bytes"));
-            }
-            if queue.starts_with(RESERVED) {
-                return wrong(format!(
-                    "{queue:?} begins with {RESERVED}, which RabbitMQ keeps"
-                ));
-            }
-            if queue == DEAD {
-                return wrong(format!("{queue:?} is the queue of dead letters"));
-            }
+/// Refuses names that queues on RabbitMQ cannot have, or that have another use.
+pub(super) fn check_rabbitmq_names(queues: &[String]) -> Result<(), String> {
+    for queue in queues {
+        if queue.len() > LONGEST_NAME {
+            return Err(format!("a name is longer than {LONGEST_NAME} bytes"));
         }
-        Ok(())
+        if queue.starts_with(RESERVED) {
+            return Err(format!(
+                "{queue:?} begins with {RESERVED}, which RabbitMQ keeps"
+            ));
+        }
+        if queue == DEAD {
+            return Err(format!("{queue:?} is the queue of dead letters"));
+        }
     }
+    Ok(())
 }
 
 fn needs_redis(what: &str) -> String {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, FromArgMatches};
 
 use super::checked::Checked;
+use super::combined::check_keys;
 use super::*;
 use crate::broker::Results;
 use crate::consumer::Routes;

@@ -1,8 +1,8 @@
 //! Mingle: a worker that starts asks the others for revoked tasks and their clocks.
 //!
-//! Workers of this kind keep revocations in Redis, so that the replies of Python workers matter.
-//! They are read a second after the request, as in Celery. Meanwhile tasks run: the list in Redis
-//! has been read before.
+//! The replies are read a second after the request, as in Celery. Redis keeps the revocations of
+//! workers of this kind, so that there only the replies of Python workers matter, and tasks run
+//! meanwhile. On RabbitMQ the first tasks wait for the replies.
 
 use std::time::Duration;
 
@@ -19,7 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// The most ids that a request carries, the latest ones: half a megabyte.
 const MOST_IDS: usize = 10_000;
 
-/// The argument by which workers of this kind know each other. Python ignores it.
+/// The argument by which workers of this kind know each other: `true` if they read revocations from
+/// the broker. Python ignores it.
 pub(super) const NATIVE: &str = "native";
 
 /// Sends the request. Returns when the replies are to be read.
@@ -33,7 +34,7 @@ pub(super) async fn begin(node: &Node, channel: &mut impl ControlChannel) -> Opt
     let request = Request::new("hello")
         .argument("from_node", node.config.hostname.as_str())
         .argument("revoked", ids)
-        .argument(NATIVE, true)
+        .argument(NATIVE, channel.keeps_revocations())
         .clock(node.clock.forward());
     channel.ask(request).await;
     Some(Instant::now() + PATIENCE)

@@ -31,7 +31,7 @@ use self::arguments::Arguments;
 use self::node::Node;
 use crate::Shutdown;
 use crate::broker::Role;
-use crate::broker::control::{ControlChannel, Heard, Named};
+use crate::broker::control::{ControlChannel, Heard, Named, RawRequest};
 use crate::config::Config;
 use crate::consumer::{Consumer, spawn};
 use crate::executor::Slots;
@@ -107,6 +107,9 @@ async fn serve(
             () = mingle::due(mingled) => {
                 mingled = None;
                 mingle::end(&node, &mut channel).await;
+                if !channel.keeps_revocations() {
+                    node.view.revoked().end_loading();
+                }
                 continue;
             }
             heard = pulse.idle(channel.next()) => heard,
@@ -121,12 +124,13 @@ async fn serve(
                 node.view.revoke(&ids.unwrap_or_default()).await;
                 let stamps = stamps.unwrap_or_default();
                 node.view.revoked_stamps().add(stamps, now);
+                mingled = mingle::begin(&node, &mut channel).await;
                 // After a failed read the channel opens again. Until then the first tasks wait, for
-                // a few seconds at most.
-                if known {
+                // a few seconds at most. If only other workers know revocations, the tasks wait for
+                // their replies.
+                if known && (channel.keeps_revocations() || mingled.is_none()) {
                     node.view.revoked().end_loading();
                 }
-                mingled = mingle::begin(&node, &mut channel).await;
                 tracing::debug!("Remote control listens");
             }
             Heard::Refused => node.view.revoked().end_loading(),
@@ -141,14 +145,14 @@ async fn serve(
 }
 
 impl Node {
-    async fn handle(&self, raw: &[u8], channel: &mut impl ControlChannel) {
+    async fn handle(&self, raw: &RawRequest, channel: &mut impl ControlChannel) {
         // Most clients do not keep a logical clock, so every request advances the worker's own
         // clock by one.
         self.clock.forward();
         let mut accept = self.config.accept_content.clone();
         // PHP clients send JSON, whatever the tasks of the app are written in.
         accept.push(Serializer::Json);
-        let request = match Request::decode_redis(raw, &DecodeOptions::default().accept(&accept)) {
+        let request = match raw.decode(&DecodeOptions::default().accept(&accept)) {
             Ok(request) => request,
             Err(error) => {
                 let error = error.to_string();

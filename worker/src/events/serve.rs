@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use celery_protocol::events::{Event, TASK_MULTI, WorkerState, encode_multi, encode_one};
+use celery_protocol::events::{Event, Message, WorkerState};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{Events, Inner, utcoffset};
-use crate::broker::events::{EventChannel, EventMessage};
+use crate::broker::events::EventChannel;
 use crate::monitor::Pulse;
 
 /// The time between two heartbeats: Celery's default.
@@ -90,11 +90,8 @@ impl Role {
             }
             let is_full = bodies.len() == MESSAGES;
             let sender = self.inner.sender();
-            let message = |body: Vec<u8>| EventMessage {
-                routing_key: TASK_MULTI.to_owned(),
-                payload: encode_multi(&body, &sender, &delivery_tag()),
-            };
-            let messages: Vec<EventMessage> = bodies.into_iter().map(message).collect();
+            let bodies = bodies.into_iter();
+            let messages: Vec<Message> = bodies.map(|it| Message::multi(it, &sender)).collect();
             self.channel.publish(&messages).await;
             if !is_full {
                 return;
@@ -136,17 +133,10 @@ impl Role {
             sw_ver: env!("CARGO_PKG_VERSION"),
             sw_sys: system(),
         });
-        let message = EventMessage {
-            routing_key: event.routing_key(),
-            payload: encode_one(&event, &sender, inner.moment(), &delivery_tag()),
-        };
+        let message = Message::one(&event, &sender, inner.moment());
         self.next_heartbeat = Some(Instant::now() + HEARTBEAT);
         self.channel.publish(&[message]).await;
     }
-}
-
-fn delivery_tag() -> String {
-    uuid::Uuid::new_v4().to_string()
 }
 
 /// Returns the load averages of the machine over 1, 5 and 15 minutes, or zeros if the system
@@ -170,6 +160,7 @@ fn system() -> &'static str {
 mod tests {
     use std::sync::Mutex;
 
+    use celery_protocol::events::TASK_MULTI;
     use futures_util::FutureExt;
     use futures_util::future::BoxFuture;
 
@@ -184,7 +175,7 @@ mod tests {
     }
 
     impl EventChannel for Busy {
-        fn publish<'a>(&'a mut self, messages: &'a [EventMessage]) -> BoxFuture<'a, ()> {
+        fn publish<'a>(&'a mut self, messages: &'a [Message]) -> BoxFuture<'a, ()> {
             let keys = messages.iter().map(|message| message.routing_key.clone());
             self.published.lock().unwrap().extend(keys);
             self.calls += 1;

@@ -2,26 +2,22 @@
 
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use celery_protocol::events::Message;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
 use super::*;
-use crate::broker::events::{EventChannel, EventMessage};
+use crate::broker::events::EventChannel;
 use crate::monitor::{Observer, Of, Pulses};
 use crate::task::testing;
 
 /// A channel that passes on what is published. Each batch waits for a permit.
-struct Heard(
-    mpsc::UnboundedSender<EventMessage>,
-    Arc<tokio::sync::Semaphore>,
-);
+struct Heard(mpsc::UnboundedSender<Message>, Arc<tokio::sync::Semaphore>);
 
 impl EventChannel for Heard {
-    fn publish<'a>(&'a mut self, messages: &'a [EventMessage]) -> BoxFuture<'a, ()> {
+    fn publish<'a>(&'a mut self, messages: &'a [Message]) -> BoxFuture<'a, ()> {
         let publish = async move {
             self.1.acquire().await.unwrap().forget();
             for message in messages {
@@ -33,14 +29,8 @@ impl EventChannel for Heard {
 }
 
 /// Returns the events of a message.
-fn read(message: &EventMessage) -> Vec<Value> {
-    let envelope: Value = serde_json::from_slice(&message.payload).unwrap();
-    let body = envelope["body"].as_str().unwrap();
-    let body = match envelope["properties"]["body_encoding"].as_str() {
-        Some("base64") => STANDARD.decode(body).unwrap(),
-        _ => body.as_bytes().to_owned(),
-    };
-    match serde_json::from_slice(&body).unwrap() {
+fn read(message: &Message) -> Vec<Value> {
+    match serde_json::from_slice(&message.body).unwrap() {
         Value::Array(events) => events,
         event => vec![event],
     }

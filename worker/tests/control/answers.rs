@@ -1,8 +1,8 @@
 //! Every answer beside Python's.
 
-use celery_testkit::{Redis, RedisOptions};
 use serde_json::{Value, json};
 
+use super::broker::{Broker, on_each_broker};
 use super::shapes::differences;
 use super::world::{
     Asking, OURS, PYTHON, in_an_hour, playground, post, post_with, start, start_python,
@@ -12,14 +12,14 @@ use super::world::{
 const LONG: &str = "[600]";
 
 /// Puts a task that runs, one that waits for a slot and one that waits for its ETA on a worker.
-pub fn occupy(redis: &Redis, asking: &mut Asking, node: &str, queue: &str) {
+pub fn occupy(broker: &impl Broker, asking: &mut Asking, node: &str, queue: &str) {
     let id = |state: &str| format!("{queue}-{state}");
-    post(redis, queue, &id("active"), "proj.sleep", LONG);
+    post(broker, queue, &id("active"), "proj.sleep", LONG);
     asking.wait_for(node, "active", |active| {
         active.as_array().unwrap().len() == 1
     });
     post_with(
-        redis,
+        broker,
         queue,
         &id("reserved"),
         "proj.echo",
@@ -29,7 +29,7 @@ pub fn occupy(redis: &Redis, asking: &mut Asking, node: &str, queue: &str) {
         },
     );
     post_with(
-        redis,
+        broker,
         queue,
         &id("scheduled"),
         "proj.echo",
@@ -47,6 +47,12 @@ pub fn occupy(redis: &Redis, asking: &mut Asking, node: &str, queue: &str) {
     asking.wait_for(node, "scheduled", |held| {
         held.as_array().unwrap().len() == 1
     });
+}
+
+on_each_broker! {
+    answers_have_the_shape_of_pythons
+    values_are_the_workers_own
+    a_worker_is_addressed_by_name_and_pattern_and_stops_when_asked
 }
 
 /// Returns the requests to which both workers give the same answer, letter by letter.
@@ -120,16 +126,16 @@ fn letter_by_letter() -> Vec<(&'static str, Value)> {
     ]
 }
 
-#[test]
-fn answers_have_the_shape_of_pythons() {
-    let redis = Redis::start(RedisOptions::default()).unwrap();
-    let Some(mut asking) = Asking::start(&redis) else {
+fn answers_have_the_shape_of_pythons(broker: impl Broker) {
+    let Some(mut asking) = Asking::start(&broker) else {
         return;
     };
-    let _ours = start(&mut playground(&redis, &["-c", "1", "-Q", "ours"]));
-    let _python = start_python(&redis, "theirs").unwrap();
-    occupy(&redis, &mut asking, OURS, "ours");
-    occupy(&redis, &mut asking, PYTHON, "theirs");
+    let mut ours = playground(&broker, &["-c", "1", "-Q", "ours"]);
+    broker.hold_waiting_tasks(&mut ours);
+    let _ours = start(&mut ours);
+    let _python = start_python(&broker, "theirs").unwrap();
+    occupy(&broker, &mut asking, OURS, "ours");
+    occupy(&broker, &mut asking, PYTHON, "theirs");
 
     let ids = json!({"ids": ["ours-active", "theirs-active"]});
     let mut wrong = Vec::new();
@@ -178,17 +184,15 @@ fn answers_have_the_shape_of_pythons() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-#[test]
-fn values_are_the_workers_own() {
-    let redis = Redis::start(RedisOptions::default()).unwrap();
-    let Some(mut asking) = Asking::start(&redis) else {
+fn values_are_the_workers_own(broker: impl Broker) {
+    let Some(mut asking) = Asking::start(&broker) else {
         return;
     };
-    let worker = start(&mut playground(
-        &redis,
-        &["-c", "1", "-Q", "ours,more", "--prefetch-multiplier", "70"],
-    ));
-    occupy(&redis, &mut asking, OURS, "ours");
+    let options = ["-c", "1", "-Q", "ours,more", "--prefetch-multiplier", "70"];
+    let mut command = playground(&broker, &options);
+    broker.hold_waiting_tasks(&mut command);
+    let worker = start(&mut command);
+    occupy(&broker, &mut asking, OURS, "ours");
 
     let active = asking.ask(OURS, "active", json!({}));
     assert_eq!(active.as_array().unwrap().len(), 1);
@@ -272,13 +276,11 @@ fn values_are_the_workers_own() {
     );
 }
 
-#[test]
-fn a_worker_is_addressed_by_name_and_pattern_and_stops_when_asked() {
-    let redis = Redis::start(RedisOptions::default()).unwrap();
-    let Some(mut asking) = Asking::start(&redis) else {
+fn a_worker_is_addressed_by_name_and_pattern_and_stops_when_asked(broker: impl Broker) {
+    let Some(mut asking) = Asking::start(&broker) else {
         return;
     };
-    let mut worker = start(&mut playground(&redis, &[]));
+    let mut worker = start(&mut playground(&broker, &[]));
     let pong = json!({OURS: {"ok": "pong"}});
     for (request, answers) in [
         (json!({}), true),
@@ -300,16 +302,11 @@ fn a_worker_is_addressed_by_name_and_pattern_and_stops_when_asked() {
         assert_eq!(heard == pong, answers, "{request}");
         assert_eq!(asking.ask(OURS, "ping", json!({})), pong[OURS]);
     }
-    let members = || {
-        redis
-            .cli(&["SMEMBERS", "_kombu.binding.celery.pidbox"])
-            .unwrap()
-    };
-    assert!(members().contains("rust@test.celery.pidbox"));
+    assert_eq!(broker.hearers(), 1);
     asking.send(&json!({"method": "shutdown", "limit": 0}));
     worker
         .wait_for_line(super::world::PATIENCE, "Got shutdown from remote")
         .unwrap();
     assert!(worker.wait(super::world::PATIENCE).unwrap().success());
-    assert_eq!(members().trim(), "");
+    assert_eq!(broker.hearers(), 0);
 }

@@ -1,4 +1,4 @@
-//! Compares the events that this worker and a Python worker publish on Redis.
+//! Compares the events that this worker and a Python worker publish.
 
 use std::collections::BTreeMap;
 use std::sync::mpsc;
@@ -7,9 +7,9 @@ use std::time::Instant;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use celery_protocol::time::Timestamp;
-use celery_testkit::{Redis, RedisOptions};
 use serde_json::{Map, Value, json};
 
+use super::broker::{Broker, Envelope, on_each_broker};
 use super::world::{Asking, OURS, PATIENCE, PYTHON, playground, post_with, start, start_python};
 
 /// The members whose values must be equal. The values of all others must be of equal kinds.
@@ -73,7 +73,7 @@ const TASKS: [(&str, &str, &str, &[&str]); 8] = [
 
 /// The events of both workers.
 struct Listener {
-    heard: mpsc::Receiver<(String, Value)>,
+    heard: mpsc::Receiver<Envelope>,
     /// By node, then by the task (or "worker") and the type.
     events: BTreeMap<String, BTreeMap<String, Value>>,
     /// By node and routing key.
@@ -81,25 +81,9 @@ struct Listener {
 }
 
 impl Listener {
-    fn start(redis: &Redis) -> Self {
-        let client = redis::Client::open(redis.url()).unwrap();
+    fn start(broker: &impl Broker) -> Self {
         let (sender, heard) = mpsc::channel();
-        let (listening, listens) = mpsc::channel();
-        std::thread::spawn(move || {
-            let mut connection = client.get_connection().unwrap();
-            let mut channel = connection.as_pubsub();
-            channel.psubscribe("/0.celeryev/*").unwrap();
-            listening.send(()).unwrap();
-            // The thread ends when the server does.
-            while let Ok(message) = channel.get_message() {
-                let envelope = serde_json::from_slice(message.get_payload_bytes()).unwrap();
-                let name = message.get_channel_name().to_owned();
-                if sender.send((name, envelope)).is_err() {
-                    return;
-                }
-            }
-        });
-        listens.recv_timeout(PATIENCE).unwrap();
+        broker.listen(sender);
         Listener {
             heard,
             events: BTreeMap::new(),
@@ -139,7 +123,6 @@ impl Listener {
         let node = envelope["headers"]["hostname"].as_str().unwrap().to_owned();
         envelope["body"] = Value::Null;
         envelope["headers"]["hostname"] = Value::Null;
-        envelope["properties"]["delivery_tag"] = Value::Null;
         let envelopes = self.envelopes.entry(node.clone()).or_default();
         envelopes.entry(channel.to_owned()).or_insert(envelope);
         for event in events {
@@ -174,15 +157,18 @@ fn comparable(members: &Map<String, Value>) -> Map<String, Value> {
     members.iter().map(shown).collect()
 }
 
-#[test]
-fn events_are_those_of_python() {
-    let redis = Redis::start(RedisOptions::default()).unwrap();
-    let Some(mut asking) = Asking::start(&redis) else {
+on_each_broker! {
+    events_are_those_of_python
+    the_option_enables_events_from_the_start
+}
+
+fn events_are_those_of_python(broker: impl Broker) {
+    let Some(mut asking) = Asking::start(&broker) else {
         return;
     };
-    let mut listener = Listener::start(&redis);
-    let ours = start(&mut playground(&redis, &["-Q", "ours"]));
-    let python = start_python(&redis, "theirs").unwrap();
+    let mut listener = Listener::start(&broker);
+    let ours = start(&mut playground(&broker, &["-Q", "ours"]));
+    let python = start_python(&broker, "theirs").unwrap();
     for node in [OURS, PYTHON] {
         for answer in ["task events enabled", "task events already enabled"] {
             let answered = asking.ask(node, "enable_events", json!({}));
@@ -192,7 +178,7 @@ fn events_are_those_of_python() {
     for queue in ["ours", "theirs"] {
         for (end, name, args, _) in TASKS {
             post_with(
-                &redis,
+                &broker,
                 queue,
                 &format!("{queue}-{end}"),
                 name,
@@ -241,19 +227,17 @@ fn events_are_those_of_python() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-#[test]
-fn the_option_enables_events_from_the_start() {
-    let redis = Redis::start(RedisOptions::default()).unwrap();
-    let mut listener = Listener::start(&redis);
-    let mut silent = start(&mut playground(&redis, &["-Q", "silent"]));
-    post_with(&redis, "silent", "silent-b", "proj.add", "[1, 2]", |_| {});
+fn the_option_enables_events_from_the_start(broker: impl Broker) {
+    let mut listener = Listener::start(&broker);
+    let mut silent = start(&mut playground(&broker, &["-Q", "silent"]));
+    post_with(&broker, "silent", "silent-b", "proj.add", "[1, 2]", |_| {});
     silent
         .wait_for_line(PATIENCE, "[silent-b] succeeded")
         .unwrap();
     silent.terminate();
     silent.wait(PATIENCE).unwrap();
-    let worker = start(&mut playground(&redis, &["-E", "-Q", "ours"]));
-    post_with(&redis, "ours", "ours-a", "proj.add", "[1, 2]", |_| {});
+    let worker = start(&mut playground(&broker, &["-E", "-Q", "ours"]));
+    post_with(&broker, "ours", "ours-a", "proj.add", "[1, 2]", |_| {});
     let kinds = ["received", "started", "succeeded"];
     listener.wait_for(&[OURS], &kinds.map(|kind| format!("a: task-{kind}")));
     worker.terminate();

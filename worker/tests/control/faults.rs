@@ -4,6 +4,7 @@ use celery_testkit::{Process, Redis, RedisOptions};
 use serde_json::json;
 
 use super::answers::occupy;
+use super::broker::{Broker, on_each_broker};
 use super::documented::worker_rights;
 use super::world::{Asking, OURS, PATIENCE, playground, post, start};
 
@@ -58,21 +59,24 @@ fn what_is_not_a_request_is_passed_over() {
     assert!(worker.exit_status().is_none());
 }
 
-#[test]
-fn requests_are_heard_again_after_the_broker_was_away() {
-    let mut redis = Redis::start(RedisOptions::default()).unwrap();
-    let Some(mut asking) = Asking::start(&redis) else {
+on_each_broker! {
+    requests_are_heard_again_after_the_broker_was_away
+    a_worker_without_control_does_not_listen
+}
+
+fn requests_are_heard_again_after_the_broker_was_away(mut broker: impl Broker) {
+    let Some(mut asking) = Asking::start(&broker) else {
         return;
     };
-    let mut worker = start(&mut playground(&redis, &[]));
+    let mut worker = start(&mut playground(&broker, &[]));
     assert_eq!(asking.ask(OURS, "ping", json!({})), json!({"ok": "pong"}));
     for _ in 0..2 {
         let offset = worker.log_len();
-        redis.restart().unwrap();
+        broker.begin_again();
         worker
             .wait_for_line_after(PATIENCE, "Remote control listens", offset)
             .unwrap();
-        let mut asking = Asking::start(&redis).unwrap();
+        let mut asking = Asking::start(&broker).unwrap();
         assert_eq!(asking.ask(OURS, "ping", json!({})), json!({"ok": "pong"}));
     }
 }
@@ -124,15 +128,12 @@ fn a_worker_that_may_not_subscribe_serves_its_tasks() {
     worker.wait_for_line(PATIENCE, "[id] succeeded").unwrap();
 }
 
-#[test]
-fn a_worker_without_control_does_not_listen() {
-    let redis = Redis::start(RedisOptions::default()).unwrap();
-    let mut command = playground(&redis, &["--without-control"]);
+fn a_worker_without_control_does_not_listen(broker: impl Broker) {
+    let mut command = playground(&broker, &["--without-control"]);
     let mut worker = Process::spawn("playground", &mut command).unwrap();
     worker.wait_for_line(PATIENCE, "ready.").unwrap();
-    post(&redis, "celery", "id", "proj.add", "[1, 2]");
+    post(&broker, "celery", "id", "proj.add", "[1, 2]");
     worker.wait_for_line(PATIENCE, "[id] succeeded").unwrap();
-    let request = ["PUBLISH", "/0.celery.pidbox", "a request"];
-    assert_eq!(redis.cli(&request).unwrap().trim(), "0");
+    assert_eq!(broker.hearers(), 0);
     assert!(!worker.log().contains("Remote control"));
 }

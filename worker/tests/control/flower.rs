@@ -10,6 +10,7 @@ use std::time::Duration;
 use celery_testkit::{Process, Redis, RedisOptions, wait_for};
 use serde_json::{Value, json};
 
+use super::broker::{Broker, on_each_broker};
 use super::world::{
     Asking, OURS, PATIENCE, PYTHON, playground, post, python, python_of, start, start_python,
 };
@@ -189,19 +190,20 @@ fn steer(flower: &Flower, node: &str) {
     }
 }
 
-#[test]
-fn celery_events_prints_our_events() {
-    let redis = Redis::start(RedisOptions::default()).unwrap();
-    let Some(mut command) = python(&redis) else {
+on_each_broker! {
+    celery_events_prints_our_events
+}
+
+fn celery_events_prints_our_events(broker: impl Broker) {
+    let Some(mut command) = python(&broker) else {
         return;
     };
-    let patterns = || redis.cli(&["PUBSUB", "NUMPAT"]).unwrap().trim().to_owned();
-    let before = patterns();
+    let before = broker.listeners();
     command.args(["-u", "-m", "celery", "-A", "proj", "events", "--dump"]);
     let mut dump = Process::spawn("events", &mut command).unwrap();
-    wait_for(PATIENCE, "the monitor", || patterns() != before).unwrap();
-    let mut ours = start(&mut playground(&redis, &["-E"]));
-    post(&redis, "celery", "dumped", "proj.add", "[1, 2]");
+    wait_for(PATIENCE, "the monitor", || broker.listeners() != before).unwrap();
+    let mut ours = start(&mut playground(&broker, &["-E"]));
+    post(&broker, "celery", "dumped", "proj.add", "[1, 2]");
     for line in ["rust@test", "task succeeded"] {
         dump.wait_for_line(PATIENCE, line).unwrap();
     }

@@ -8,6 +8,7 @@
 mod answers;
 mod away;
 mod beat;
+mod broker;
 #[path = "../common/documented.rs"]
 mod documented;
 mod events;
@@ -15,6 +16,7 @@ mod faults;
 mod flower;
 mod limits;
 mod queues;
+mod rabbitmq;
 mod results;
 mod revocations;
 mod shapes;

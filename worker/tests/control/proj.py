@@ -12,11 +12,10 @@ import time
 from celery import Celery
 from celery.exceptions import Reject
 
-URL = os.environ["REDIS_URL"]
 # Longer than a busy machine needs to answer; with the number of workers known, no call waits.
 PATIENCE = 30
 
-app = Celery("proj", broker=URL, backend=URL)
+app = Celery("proj", broker=os.environ["BROKER_URL"], backend=os.environ["RESULT_URL"])
 app.conf.broker_connection_retry_on_startup = True
 app.conf.worker_hijack_root_logger = False
 if "DESCRIBED_RESULTS" in os.environ:

@@ -3,6 +3,7 @@
 use celery_testkit::{Process, Redis, RedisOptions, wait_for};
 use serde_json::{Value, json};
 
+use super::broker::{Broker, on_each_broker};
 use super::documented::worker_rights;
 use super::faults::start_as;
 use super::world::{Asking, OURS, PATIENCE, playground, post, start};
@@ -24,23 +25,26 @@ fn change(asking: &mut Asking, method: &str, queue: &str) -> Value {
     asking.ask(OURS, method, json!({"queue": queue}))
 }
 
-#[test]
-fn a_queue_is_consumed_from_the_moment_it_is_added() {
-    let redis = Redis::start(RedisOptions::default()).unwrap();
-    let Some(mut asking) = Asking::start(&redis) else {
+on_each_broker! {
+    a_queue_is_consumed_from_the_moment_it_is_added
+    what_is_held_of_a_cancelled_queue_still_runs
+}
+
+fn a_queue_is_consumed_from_the_moment_it_is_added(broker: impl Broker) {
+    let Some(mut asking) = Asking::start(&broker) else {
         return;
     };
-    post(&redis, "late", "before", "proj.echo", "[1]");
-    let mut worker = start(&mut playground(&redis, &["-Q", "first"]));
+    post(&broker, "late", "before", "proj.echo", "[1]");
+    let mut worker = start(&mut playground(&broker, &["-Q", "first"]));
     let answer = change(&mut asking, "add_consumer", "late");
     assert_eq!(answer, json!({"ok": "add consumer late"}));
     succeeded(&mut worker, "before");
     // Twice is once.
     change(&mut asking, "add_consumer", "late");
     assert_eq!(queues(&mut asking), ["first", "late"]);
-    post(&redis, "late", "after", "proj.echo", "[1]");
+    post(&broker, "late", "after", "proj.echo", "[1]");
     succeeded(&mut worker, "after");
-    post(&redis, "first", "other", "proj.echo", "[1]");
+    post(&broker, "first", "other", "proj.echo", "[1]");
     succeeded(&mut worker, "other");
     // Without any queue the worker lives on, and can get one.
     for queue in ["first", "late", "unknown"] {
@@ -49,36 +53,33 @@ fn a_queue_is_consumed_from_the_moment_it_is_added() {
         assert_eq!(answer, json!({"ok": text}));
     }
     assert!(queues(&mut asking).is_empty());
-    post(&redis, "third", "last", "proj.echo", "[1]");
+    post(&broker, "third", "last", "proj.echo", "[1]");
     change(&mut asking, "add_consumer", "third");
     succeeded(&mut worker, "last");
     worker.stop();
 }
 
-#[test]
-fn what_is_held_of_a_cancelled_queue_still_runs() {
-    let redis = Redis::start(RedisOptions::default()).unwrap();
-    let Some(mut asking) = Asking::start(&redis) else {
+fn what_is_held_of_a_cancelled_queue_still_runs(broker: impl Broker) {
+    let Some(mut asking) = Asking::start(&broker) else {
         return;
     };
-    let mut worker = start(&mut playground(&redis, &["-c", "1", "-Q", "gone,stays"]));
-    post(&redis, "gone", "running", "proj.sleep", "[600]");
+    let mut worker = start(&mut playground(&broker, &["-c", "1", "-Q", "gone,stays"]));
+    post(&broker, "gone", "running", "proj.sleep", "[600]");
     asking.wait_for(OURS, "active", |active| active[0]["id"] == "running");
-    post(&redis, "gone", "held", "proj.echo", "[1]");
+    post(&broker, "gone", "held", "proj.echo", "[1]");
     asking.wait_for(OURS, "reserved", |held| held[0]["id"] == "held");
     change(&mut asking, "cancel_consumer", "gone");
     assert_eq!(queues(&mut asking), ["stays"]);
-    post(&redis, "gone", "left", "proj.echo", "[1]");
+    post(&broker, "gone", "left", "proj.echo", "[1]");
     asking.ask(OURS, "terminate", json!({"task_id": "running"}));
     succeeded(&mut worker, "held");
-    post(&redis, "stays", "here", "proj.echo", "[1]");
+    post(&broker, "stays", "here", "proj.echo", "[1]");
     succeeded(&mut worker, "here");
-    let depth = |queue: &str| redis.cli(&["LLEN", queue]).unwrap().trim().to_owned();
-    assert_eq!(depth("gone"), "1");
+    assert_eq!(broker.depth("gone").0, 1);
     change(&mut asking, "add_consumer", "gone");
     succeeded(&mut worker, "left");
-    wait_for(PATIENCE, "an empty queue", || depth("gone") == "0").unwrap();
-    assert_eq!(redis.cli(&["HLEN", "unacked"]).unwrap().trim(), "0");
+    let is_empty = || broker.depth("gone") == (0, 0);
+    wait_for(PATIENCE, "an empty queue", is_empty).unwrap();
     worker.stop();
 }
 

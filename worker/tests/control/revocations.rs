@@ -4,45 +4,49 @@ use celery_testkit::{Process, Redis, RedisOptions, wait_for};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
+use super::broker::{Broker, on_each_broker};
 use super::world::{Asking, OURS, PATIENCE, playground, post, post_with, start};
 
-fn result(redis: &Redis, id: &str) -> Value {
+fn result(broker: &impl Broker, id: &str) -> Value {
     let key = format!("celery-task-meta-{id}");
-    serde_json::from_str(redis.cli(&["GET", &key]).unwrap().trim()).unwrap_or_default()
+    serde_json::from_str(broker.results().cli(&["GET", &key]).unwrap().trim()).unwrap_or_default()
 }
 
-fn wait_until_revoked(redis: &Redis, id: &str, reason: &str) {
+fn wait_until_revoked(broker: &impl Broker, id: &str, reason: &str) {
     let revoked = || {
-        let document = result(redis, id);
+        let document = result(broker, id);
         document["status"] == "REVOKED" && document["result"]["exc_message"] == json!([reason])
     };
     wait_for(PATIENCE, &format!("{id} to be revoked"), revoked).unwrap();
-    assert_eq!(result(redis, id)["result"]["exc_type"], "TaskRevokedError");
+    assert_eq!(result(broker, id)["result"]["exc_type"], "TaskRevokedError");
 }
 
-fn worker(redis: &Redis) -> Process {
-    start(&mut playground(redis, &["-c", "1"]))
+fn worker(broker: &impl Broker) -> Process {
+    start(&mut playground(broker, &["-c", "1"]))
 }
 
-#[test]
-fn a_revoked_task_does_not_run_and_a_terminated_one_ends() {
-    let redis = Redis::start(RedisOptions::default()).unwrap();
-    let Some(mut asking) = Asking::start(&redis) else {
+on_each_broker! {
+    a_revoked_task_does_not_run_and_a_terminated_one_ends
+    a_worker_that_starts_gets_revocations_from_the_others
+}
+
+fn a_revoked_task_does_not_run_and_a_terminated_one_ends(broker: impl Broker) {
+    let Some(mut asking) = Asking::start(&broker) else {
         return;
     };
-    let mut worker = worker(&redis);
+    let mut worker = worker(&broker);
     for (name, id) in [("proj.sleep", "first"), ("proj.sleep", "second")] {
-        post(&redis, "celery", id, name, "[600]");
+        post(&broker, "celery", id, name, "[600]");
         asking.wait_for(OURS, "active", |active| active[0]["id"] == id);
         let waiting = format!("after-{id}");
-        post(&redis, "celery", &waiting, "proj.echo", "[1]");
+        post(&broker, "celery", &waiting, "proj.echo", "[1]");
         asking.wait_for(OURS, "reserved", |held| held[0]["id"] == *waiting);
         let answer = asking.ask(OURS, "revoke", json!({"task_id": &waiting}));
         assert_eq!(
             answer["ok"],
             format!("tasks {{'{waiting}'}} flagged as revoked")
         );
-        wait_until_revoked(&redis, &waiting, "revoked");
+        wait_until_revoked(&broker, &waiting, "revoked");
         // A running task is left alone unless it is to be terminated.
         asking.ask(OURS, "revoke", json!({"task_id": id}));
         assert_eq!(asking.ask(OURS, "active", json!({}))[0]["id"], id);
@@ -52,7 +56,7 @@ fn a_revoked_task_does_not_run_and_a_terminated_one_ends() {
         worker
             .wait_for_line(PATIENCE, &format!("[{id}] terminated (signal 9)"))
             .unwrap();
-        wait_until_revoked(&redis, id, "terminated");
+        wait_until_revoked(&broker, id, "terminated");
         let discarded = format!("Discarding revoked task: proj.echo[{waiting}]");
         worker.wait_for_line(PATIENCE, &discarded).unwrap();
     }
@@ -127,15 +131,13 @@ fn only_states_of_tasks_that_no_worker_has_begun_become_revoked() {
     }
 }
 
-#[test]
-fn a_worker_that_starts_gets_revocations_from_the_others() {
-    let redis = Redis::start(RedisOptions::default()).unwrap();
-    let Some(mut asking) = Asking::start(&redis) else {
+fn a_worker_that_starts_gets_revocations_from_the_others(broker: impl Broker) {
+    let Some(mut asking) = Asking::start(&broker) else {
         return;
     };
-    let mut ours = worker(&redis);
+    let mut ours = worker(&broker);
     asking.ask(OURS, "revoke", json!({"task_id": "known"}));
-    let python = super::world::start_python(&redis, "theirs").unwrap();
+    let python = super::world::start_python(&broker, "theirs").unwrap();
     ours.wait_for_line(PATIENCE, "sync with python@test")
         .unwrap();
     let revoked = asking.wait_for(super::world::PYTHON, "revoked", |ids| ids != &json!([]));
@@ -149,7 +151,7 @@ fn a_worker_that_starts_gets_revocations_from_the_others() {
             answer["revoked"].as_array().unwrap().contains(&json!(id)),
             "{answer}"
         );
-        post(&redis, "celery", id, "proj.echo", "[1]");
+        post(&broker, "celery", id, "proj.echo", "[1]");
         let discarded = format!("Discarding revoked task: proj.echo[{id}]");
         ours.wait_for_line(PATIENCE, &discarded).unwrap();
     }

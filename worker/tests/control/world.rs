@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
-use celery_protocol::message::{EncodeOptions, Task};
+use celery_protocol::message::Task;
 use celery_protocol::time::Timestamp;
-use celery_testkit::{Process, Redis, wait_for};
+use celery_testkit::{Process, wait_for};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
+
+use super::broker::Broker;
 
 pub const PATIENCE: Duration = Duration::from_mins(2);
 
@@ -23,12 +25,12 @@ fn root() -> PathBuf {
 }
 
 /// Returns a command of the Python that has Celery 5.7. Prints why there is none.
-pub fn python(redis: &Redis) -> Option<Command> {
-    python_of(redis, "celery-5.7")
+pub fn python(broker: &impl Broker) -> Option<Command> {
+    python_of(broker, "celery-5.7")
 }
 
 /// Returns a command of the Python of this environment. Prints why there is none.
-pub fn python_of(redis: &Redis, environment: &str) -> Option<Command> {
+pub fn python_of(broker: &impl Broker, environment: &str) -> Option<Command> {
     let program = root().join(format!(".venv/{environment}/bin/python"));
     if !program.exists() {
         println!("skipped: {} is missing (scripts/setup)", program.display());
@@ -37,18 +39,24 @@ pub fn python_of(redis: &Redis, environment: &str) -> Option<Command> {
     let mut command = Command::new(std::path::absolute(program).unwrap());
     command
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/control"))
-        .env("REDIS_URL", redis.url())
+        .env("BROKER_URL", broker.address())
+        .env("RESULT_URL", broker.results().url())
         .env("PYTHONDONTWRITEBYTECODE", "1");
     Some(command)
 }
 
 /// Returns the command of the playground, the example worker, with these options.
-pub fn playground(redis: &Redis, more: &[&str]) -> Command {
+pub fn playground(broker: &impl Broker, more: &[&str]) -> Command {
+    playground_named(broker, OURS, more)
+}
+
+/// Returns the command of a playground with this node name.
+pub fn playground_named(broker: &impl Broker, name: &str, more: &[&str]) -> Command {
     let folder = Path::new(env!("CARGO_BIN_EXE_celery-worker")).parent();
     let program = folder.unwrap().join("examples/playground");
     let mut command = Command::new(&program);
-    command.env("CELERY_BROKER_URL", redis.url());
-    command.args(["-n", OURS, "-l", "debug"]);
+    broker.serve(&mut command);
+    command.args(["-n", name, "-l", "debug"]);
     command.args(more);
     command
 }
@@ -63,21 +71,21 @@ pub fn start(command: &mut Command) -> Process {
     worker
 }
 
-/// Starts a worker of Celery 5.7 with one process, and waits until it hears requests. It says
-/// "ready" a moment before kombu subscribes to a pattern, so this function counts the patterns.
-pub fn start_python(redis: &Redis, queue: &str) -> Option<Process> {
-    start_python_with(redis, queue, &[])
+/// Starts a worker of Celery 5.7 with one process, and waits until it hears requests. On Redis it says
+/// "ready" a moment before kombu subscribes to a pattern. Workers listen to events of others, too, so
+/// this function counts the listeners.
+pub fn start_python(broker: &impl Broker, queue: &str) -> Option<Process> {
+    start_python_with(broker, queue, &[])
 }
 
 /// Starts a worker of Celery 5.7 like [`start_python`], with these variables.
 pub fn start_python_with(
-    redis: &Redis,
+    broker: &impl Broker,
     queue: &str,
     variables: &[(&str, &str)],
 ) -> Option<Process> {
-    let patterns = || redis.cli(&["PUBSUB", "NUMPAT"]).unwrap().trim().to_owned();
-    let before = patterns();
-    let mut command = python(redis)?;
+    let before = broker.listeners();
+    let mut command = python(broker)?;
     command.args([
         "-m", "celery", "-A", "proj", "worker", "-c", "1", "-l", "info",
     ]);
@@ -86,20 +94,20 @@ pub fn start_python_with(
     let mut worker = Process::spawn("python", &mut command).unwrap();
     worker.wait_for_line(PATIENCE, " ready.").unwrap();
     wait_for(PATIENCE, "the subscription of Python's worker", || {
-        patterns() != before
+        broker.listeners() != before
     })
     .unwrap();
     Some(worker)
 }
 
 /// Posts a task.
-pub fn post(redis: &Redis, queue: &str, id: &str, name: &str, args: &str) {
-    post_with(redis, queue, id, name, args, |_| {});
+pub fn post(broker: &impl Broker, queue: &str, id: &str, name: &str, args: &str) {
+    post_with(broker, queue, id, name, args, |_| {});
 }
 
 /// Posts a task after a change to its message.
 pub fn post_with(
-    redis: &Redis,
+    broker: &impl Broker,
     queue: &str,
     id: &str,
     name: &str,
@@ -109,9 +117,7 @@ pub fn post_with(
     let raw = |json: &str| RawValue::from_string(json.to_owned()).unwrap();
     let mut task = Task::new(id, name, raw(args), raw("{}"));
     change(&mut task);
-    let message = task.encode_redis(&EncodeOptions::new(queue, id)).unwrap();
-    let message = String::from_utf8(message).unwrap();
-    redis.cli(&["LPUSH", queue, &message]).unwrap();
+    broker.push(queue, &task);
 }
 
 /// Returns the time in an hour.
@@ -129,8 +135,8 @@ pub struct Asking {
 }
 
 impl Asking {
-    pub fn start(redis: &Redis) -> Option<Self> {
-        let mut command = python(redis)?;
+    pub fn start(broker: &impl Broker) -> Option<Self> {
+        let mut command = python(broker)?;
         command
             .arg("proj.py")
             .stdin(Stdio::piped())

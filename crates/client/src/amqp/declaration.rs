@@ -3,6 +3,7 @@
 use celery_protocol::amqp::{AmqpError, Method, Reply, Reserved, Short, Table, TableBuf};
 
 use super::queue::{Queue, QueueState};
+use super::temporary::Exchange;
 
 /// RabbitMQ's code for something that does not exist.
 pub(super) const NOT_FOUND: u16 = 404;
@@ -14,8 +15,16 @@ pub(super) fn exchange(name: &str, passive: bool) -> Result<Method<'_>, AmqpErro
     exchange_of(name, "direct", true, passive)
 }
 
+/// Returns the declaration of an exchange of remote control or events, or a look at it.
+pub(super) fn known_exchange(
+    exchange: Exchange,
+    passive: bool,
+) -> Result<Method<'static>, AmqpError> {
+    exchange_of(exchange.name, exchange.kind, exchange.durable, passive)
+}
+
 /// Returns the declaration of an exchange of any kind, or a look at it.
-pub(super) fn exchange_of<'a>(
+fn exchange_of<'a>(
     name: &'a str,
     kind: &'a str,
     durable: bool,

@@ -4,6 +4,7 @@
 //!
 //! * `endpoint`: the address of a RabbitMQ, the login to it and the virtual host, from a URL.
 //! * `queue` and `declaration`: queues, and the requests that look at them and create them.
+//! * `temporary`: the exchanges and queues of remote control and events.
 //! * `aio` (feature `aio`): a connection that an async program owns.
 //! * `blocking` (feature `blocking`): a client without a runtime and with one deadline for each
 //!   call.
@@ -16,6 +17,8 @@ mod endpoint;
 #[cfg(any(feature = "aio", feature = "blocking"))]
 mod login;
 mod queue;
+#[cfg(any(feature = "aio", feature = "blocking"))]
+mod temporary;
 
 #[cfg(feature = "aio")]
 pub mod aio;
@@ -28,3 +31,5 @@ pub(crate) use endpoint::{AMQP_SCHEMES, DEFAULT_PORT, DEFAULT_TLS_PORT, vhost};
 #[cfg(any(feature = "aio", feature = "blocking"))]
 pub(crate) use login::ACCESS_REFUSED;
 pub use queue::{Queue, QueueState, QueueType};
+#[cfg(any(feature = "aio", feature = "blocking"))]
+pub use temporary::{Exchange, Temporary};

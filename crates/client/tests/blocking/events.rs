@@ -6,7 +6,7 @@ use std::time::Duration;
 use celery_client::ClientError;
 use celery_client::redis::RedisEndpoint;
 use celery_client::redis::blocking::{Client, ClientOptions, Events};
-use celery_protocol::events::{Event, Moment, Sender, encode_multi, encode_one};
+use celery_protocol::events::{Event, Message, Moment, Sender};
 use celery_protocol::glob::Glob;
 use celery_protocol::redis_keys::Keys;
 use celery_protocol::time::Timestamp;
@@ -42,7 +42,7 @@ fn publish(redis: &Redis, keys: &Keys, routing_key: &str, payload: &[u8]) -> Str
 }
 
 fn one(redis: &Redis, keys: &Keys, event: &Event<'_>) -> String {
-    let payload = encode_one(event, &sender(), moment(), "a-tag");
+    let payload = Message::one(event, &sender(), moment()).encode_redis("a-tag");
     publish(redis, keys, &event.routing_key(), &payload)
 }
 
@@ -55,7 +55,7 @@ fn several(redis: &Redis, events: &[Event<'_>]) {
         event.write(&mut body, &sender(), moment());
     }
     body.push(b']');
-    let payload = encode_multi(&body, &sender(), "a-tag");
+    let payload = Message::multi(body, &sender()).encode_redis("a-tag");
     publish(redis, &Keys::default(), "task.multi", &payload);
 }
 

@@ -45,12 +45,13 @@ impl Received {
 /// `type` are left out, as by Celery's receiver.
 ///
 /// ```
-/// use celery_protocol::events::{Event, Moment, Sender, decode_redis, encode_one};
+/// use celery_protocol::events::{Event, Message, Moment, Sender, decode_redis};
 /// use celery_protocol::{message::DecodeOptions, time::Timestamp};
 ///
 /// let sender = Sender { hostname: "celery@web1".into(), pid: 1, utcoffset: 0.0 };
 /// let moment = Moment { clock: 1, at: Timestamp::from_unix(1_700_000_000, 0) };
-/// let payload = encode_one(&Event::Started { uuid: "an-id" }, &sender, moment, "a-tag");
+/// let message = Message::one(&Event::Started { uuid: "an-id" }, &sender, moment);
+/// let payload = message.encode_redis("a-tag");
 /// let events = decode_redis(&payload, &DecodeOptions::default()).unwrap();
 /// assert_eq!(events[0].kind, "task-started");
 /// assert_eq!(events[0].hostname, "celery@web1");

@@ -1,6 +1,6 @@
 //! The event of a client that has sent a task: `task-sent`.
 
-use super::{Event, Moment, Route, Sender, TaskInfo, encode_one};
+use super::{Event, Message, Moment, Route, Sender, TaskInfo};
 use crate::message::{DecodeOptions, Task};
 use crate::repr;
 use crate::serializer::Serializer;
@@ -38,5 +38,5 @@ pub fn encode_sent(
         routing_key: &task.delivery_info.routing_key,
     };
     let event = Event::Sent(&info, route);
-    Some(encode_one(&event, sender, moment, delivery_tag))
+    Some(Message::one(&event, sender, moment).encode_redis(delivery_tag))
 }

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use celery_client::amqp::aio::{ConnectOptions, Connection, Failure};
+use celery_client::amqp::aio::{ConnectOptions, Connection, Consumer, Failure};
 use celery_client::amqp::{Queue, aio};
-use celery_protocol::amqp::{Close, Method, Reply, Reserved, Short, Table};
+use celery_protocol::amqp::{Close, Method, Reply, Reserved, Short};
 
 use super::lane::Lane;
 use super::shared::Shared;
@@ -57,7 +57,7 @@ pub(super) async fn start(
     let before = lane.is_consuming().then(|| lane.consumer.clone());
     let mut created = false;
     if before.is_none() {
-        match find(connection, &lane.queue, options).await? {
+        match find(connection, ASKING, &lane.queue, options).await? {
             Ok(is_new) => created = is_new,
             Err(close) => return Ok(Started::Refused(close)),
         }
@@ -70,27 +70,10 @@ pub(super) async fn start(
     *calls += 1;
     let queue = Arc::clone(&lane.queue);
     let consumer = format!("c{calls}");
-    let limit = Method::BasicQos {
-        prefetch_size: 0,
-        prefetch_count: prefetch.max(1),
-        // For each consumer: quorum queues know no other limit.
-        global: false,
-    };
-    let consume = Method::BasicConsume {
-        ticket: Reserved::default(),
-        queue: short(&queue)?,
-        consumer_tag: short(&consumer)?,
-        no_local: false,
-        no_ack: false,
-        exclusive: false,
-        no_wait: false,
-        arguments: Table::default(),
-    };
-    for request in [&limit, &consume] {
-        if let Err(close) = connection.ask(lane.channel, request).await? {
-            lane.closed();
-            return Ok(Started::Refused(close));
-        }
+    let request = Consumer::new(&queue, &consumer).prefetch(prefetch);
+    if let Err(close) = connection.consume(lane.channel, &request).await? {
+        lane.closed();
+        return Ok(Started::Refused(close));
     }
     lane.consumer = consumer;
     lane.consuming(prefetch);
@@ -101,13 +84,17 @@ pub(super) async fn start(
 }
 
 /// Looks for a queue, and creates it if it is missing and may be created. Returns `true` if it is
-/// new.
-async fn find(
+/// new. The server may close the channel.
+///
+/// # Errors
+/// The inner error is a refusal. Any [`Failure`] ends the connection.
+pub(super) async fn find(
     connection: &mut Connection,
+    channel: u16,
     name: &str,
     options: &AmqpOptions,
 ) -> Result<Result<bool, Close>, Failure> {
-    match connection.look_at_queue(ASKING, name).await? {
+    match connection.look_at_queue(channel, name).await? {
         Ok(Some(_)) => return Ok(Ok(false)),
         Ok(None) => {}
         Err(close) => return Ok(Err(close)),
@@ -121,7 +108,7 @@ async fn find(
     };
     let mut queue = Queue::durable(name);
     queue.set_type(kind);
-    let found = connection.find_queue(ASKING, &queue).await?;
+    let found = connection.find_queue(channel, &queue).await?;
     Ok(found.map(|()| true))
 }
 

@@ -459,7 +459,7 @@ impl inbound::Inbound for Inbound {
                     }
                 }
                 () = self.shared.ordered.notified() => {}
-                () = self.queues.added.notified() => {}
+                () = self.queues.changed.notified() => {}
                 () = tokio::time::sleep_until(until) => {}
             }
         }

@@ -31,22 +31,29 @@
 //!
 //! Acknowledgements must go where the delivery came from, and a server that is short of memory reads
 //! no connection that publishes. So one connection consumes and acknowledges, and each role that
-//! publishes has another one.
+//! publishes has another one. So have remote control and events, whose requests may close a channel.
 //!
 //! # Layout
 //!
 //! * `server` – [`Server`], the broker; `shared` – what its parts share.
 //! * `inbound` – the connection that consumes; `consuming` – its requests; `lane` – the
 //!   channel of a queue.
-//! * `outbound` – verdicts; `publisher` – the connection of a role that publishes.
+//! * `link` – the connection of any other role.
+//! * `outbound` – verdicts; `publisher` – messages that must not get lost.
+//! * `control` – the channel of remote control, `asking` – replies to the worker's own requests;
+//!   `events` – the channel of events.
 //! * `message` – messages as they are delivered and published; `dead` – the queue of dead letters;
 //!   `delay` – Celery's native delay.
 
+mod asking;
 mod consuming;
+mod control;
 mod dead;
 mod delay;
+mod events;
 mod inbound;
 mod lane;
+mod link;
 mod message;
 mod outbound;
 mod publisher;

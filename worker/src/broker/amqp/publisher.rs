@@ -1,7 +1,6 @@
-//! The connection of a role that publishes. It opens when it is first needed, and again whenever it
-//! is lost.
+//! Publishes messages that must not get lost, on the connection of a role.
 //!
-//! It sends no heartbeats, because its role may have nothing to do for days. TCP's own probes show a
+//! The connection sends no heartbeats, because its role may have nothing to do for days. TCP's own probes show a
 //! server that has vanished, and the next batch opens a new connection.
 //!
 //! A batch that met a lost connection is published again, as far as it has no answers. Its messages
@@ -9,40 +8,30 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
 
-use celery_client::aio::{Problem, Standing};
-use celery_client::amqp::aio::{Confirm, Connection, Failure, Publication};
+use celery_client::amqp::aio::{Confirm, Failure, Publication};
 use celery_client::amqp::{Queue, QueueType};
 use celery_client::backoff::Backoff;
 
 use super::dead;
 use super::delay;
+use super::link::{CONFIRMING, Link, refusal};
 use super::shared::Shared;
 use crate::monitor::Pulse;
 
-/// The channel whose publications are confirmed.
-const CONFIRMING: u16 = 1;
 /// The channel for looks at queues and declarations. The server may close it because of one of them.
 const ASKING: u16 = 2;
 /// How often messages are offered that the broker does not take, mostly because their queue is full.
 /// The pauses between double up to 0.8 s.
 const OFFERS: u32 = 8;
-/// The numbers of `basic.publish`.
-const PUBLISH: (u16, u16) = (60, 40);
 
 /// The connection of a role that publishes.
 pub(super) struct Publisher {
-    shared: Arc<Shared>,
-    role: &'static str,
-    pulse: Arc<Pulse>,
-    open: Option<Connection>,
-    standing: Standing,
-    backoff: Backoff,
-    pause: Option<Duration>,
-    /// The queues that get what the broker kept until it was due, as far as this connection knows,
-    /// and how often queues had changed then.
-    bound: (HashSet<Arc<str>>, u64),
+    link: Link,
+    /// The queues that get what the broker kept until it was due, as far as this connection knows.
+    bound: HashSet<Arc<str>>,
+    /// The number of that connection, and how often queues had changed then.
+    bound_by: (Option<u64>, u64),
     /// `true` once the log says that the broker keeps nothing until it is due.
     told: bool,
 }
@@ -59,79 +48,22 @@ pub(super) struct Published {
 impl Publisher {
     pub(super) fn new(shared: &Arc<Shared>, role: &'static str, pulse: &Arc<Pulse>) -> Self {
         Publisher {
-            standing: Standing::new(Arc::clone(&shared.health)).at_need(),
-            shared: Arc::clone(shared),
-            role,
-            pulse: Arc::clone(pulse),
-            open: None,
-            backoff: Backoff::new(),
-            pause: None,
-            bound: (HashSet::new(), 0),
+            link: Link::new(shared, role, pulse),
+            bound: HashSet::new(),
+            bound_by: (None, 0),
             told: false,
         }
     }
 
     /// Waits until the connection is open.
     pub(super) async fn ready(&mut self) {
-        let pulse = Arc::clone(&self.pulse);
-        pulse.idle(self.connection()).await;
-    }
-
-    async fn connection(&mut self) -> &mut Connection {
-        let connection = match self.open.take() {
-            Some(connection) => connection,
-            None => self.reopen().await,
-        };
-        self.open.insert(connection)
-    }
-
-    async fn reopen(&mut self) -> Connection {
-        loop {
-            if let Some(pause) = self.pause.take() {
-                tokio::time::sleep(pause).await;
-            }
-            let options = self.shared.connect_options(self.role);
-            let opened = match Connection::open(self.shared.endpoint(), &options).await {
-                Ok(mut connection) => {
-                    let confirming = connection.open_confirming(CONFIRMING).await;
-                    confirming.map(|()| connection)
-                }
-                Err(failure) => Err(failure),
-            };
-            match opened {
-                Ok(connection) => {
-                    self.bound.0.clear();
-                    self.worked();
-                    return connection;
-                }
-                Err(failure) => self.failed(&failure),
-            }
-        }
-    }
-
-    fn failed(&mut self, failure: &Failure) {
-        self.pulse.beat();
-        self.open = None;
-        self.pause = Some(self.backoff.pause());
-        let server = self.shared.endpoint().display_url();
-        let problem = if failure.is_refusal() {
-            Problem::Refused(failure)
-        } else {
-            Problem::Away(failure)
-        };
-        self.standing.failed(&server, &problem);
-    }
-
-    fn worked(&mut self) {
-        self.pulse.beat();
-        self.backoff.worked();
-        let shared = &self.shared;
-        self.standing.worked(|| shared.endpoint().display_url());
+        let pulse = Arc::clone(&self.link.pulse);
+        pulse.idle(self.link.connection()).await;
     }
 
     /// Publishes messages until each has an answer. Creates queues that are missing.
     pub(super) async fn publish(&mut self, messages: &[Publication<'_>]) -> Published {
-        let pulse = Arc::clone(&self.pulse);
+        let pulse = Arc::clone(&self.link.pulse);
         pulse.idle(self.publish_all(messages)).await
     }
 
@@ -145,12 +77,12 @@ impl Publisher {
         while answers.iter().any(Option::is_none) {
             let tried = self.try_all(messages, &mut answers, one_by_one).await;
             if let Err(failure) = tried {
-                one_by_one |= matches!(&failure, Failure::Closed(close) if close.method == PUBLISH);
+                self.link.failed(&failure);
+                one_by_one |= refusal(failure).is_ok();
                 repeated = true;
-                self.failed(&failure);
                 continue;
             }
-            self.worked();
+            self.link.worked();
             let missing = unroutable(messages, &answers, &created);
             for name in missing {
                 if self.create(name).await {
@@ -181,7 +113,7 @@ impl Publisher {
         one_by_one: bool,
     ) -> Result<(), Failure> {
         let size = if one_by_one { 1 } else { messages.len().max(1) };
-        let connection = self.connection().await;
+        let connection = self.link.connection().await;
         for (messages, answers) in messages.chunks(size).zip(answers.chunks_mut(size)) {
             connection
                 .publish_all(CONFIRMING, messages, answers)
@@ -193,7 +125,7 @@ impl Publisher {
     /// Creates a queue that no message reaches. Returns `false` if it cannot be created.
     async fn create(&mut self, name: &str) -> bool {
         let mut queue = Queue::durable(name);
-        let kind = self.shared.options.create_missing;
+        let kind = self.link.shared.options.create_missing;
         let is_dead_letters = name == dead::QUEUE;
         if is_dead_letters {
             queue.arguments = dead::arguments(kind.unwrap_or(QueueType::Classic));
@@ -202,7 +134,7 @@ impl Publisher {
         } else {
             return false;
         }
-        let connection = self.connection().await;
+        let connection = self.link.connection().await;
         let created = if is_dead_letters {
             connection.declare_queue(ASKING, &queue).await
         } else {
@@ -215,7 +147,7 @@ impl Publisher {
                 false
             }
             Err(failure) => {
-                self.failed(&failure);
+                self.link.failed(&failure);
                 false
             }
         }
@@ -224,27 +156,28 @@ impl Publisher {
     /// Returns `true` if the broker keeps messages for this queue until they are due. Creates what is
     /// missing for that.
     pub(super) async fn delays(&mut self, queue: &Arc<str>) -> bool {
-        let changes = self.shared.queue_changes();
-        if self.bound.1 != changes {
-            self.bound = (HashSet::new(), changes);
+        let pulse = Arc::clone(&self.link.pulse);
+        pulse.idle(self.link.connection()).await;
+        // A new connection knows nothing.
+        let by = (self.link.opening(), self.link.shared.queue_changes());
+        if self.bound_by != by {
+            self.bound.clear();
+            self.bound_by = by;
         }
-        // The connection comes first: a new one knows nothing.
-        let pulse = Arc::clone(&self.pulse);
-        pulse.idle(self.connection()).await;
-        if self.bound.0.contains(queue) {
+        if self.bound.contains(queue) {
             return true;
         }
         let bound = pulse.idle(self.bind(queue)).await;
         let refusal = match bound {
             Ok(Ok(true)) => {
-                self.bound.0.insert(Arc::clone(queue));
+                self.bound.insert(Arc::clone(queue));
                 self.told = false;
                 return true;
             }
             Ok(Ok(false)) => "the name of the queue is too long".to_owned(),
             Ok(Err(close)) => close.to_string(),
             Err(failure) => {
-                self.failed(&failure);
+                self.link.failed(&failure);
                 return false;
             }
         };
@@ -261,7 +194,7 @@ impl Publisher {
         &mut self,
         queue: &str,
     ) -> Result<Result<bool, celery_protocol::amqp::Close>, Failure> {
-        let connection = self.connection().await;
+        let connection = self.link.connection().await;
         if let Err(close) = delay::prepare(connection, ASKING).await? {
             return Ok(Err(close));
         }

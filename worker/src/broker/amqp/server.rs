@@ -7,14 +7,16 @@ use celery_protocol::message::{EncodeError, EncodeOptions, Task};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
+use super::control::AmqpControl;
+use super::events::AmqpEvents;
 use super::inbound::Inbound;
+use super::link::Link;
 use super::message::{self, Message};
 use super::outbound::Outbound;
 use super::shared::Shared;
-use crate::broker::admission::{Admission, Unlimited};
-use crate::broker::contract::{Broker, Connectivity, Role, Upkeep};
-use crate::broker::control::{AnyChannel, Silence};
-use crate::broker::events::{EventChannel, Unheard};
+use crate::broker::contract::{Broker, Connectivity};
+use crate::broker::control::AnyChannel;
+use crate::broker::events::EventChannel;
 use crate::broker::ledger::Ledger;
 use crate::broker::options::{AmqpOptions, QueueOrder, Results, Subscription};
 use crate::broker::queues::Queues;
@@ -81,20 +83,14 @@ impl Broker for Server {
         Some(results.session(pulse))
     }
 
-    fn upkeep(&self, _: Upkeep) -> Vec<Role> {
-        Vec::new()
+    fn control(&self, pulse: &Arc<Pulse>) -> AnyChannel {
+        let link = Link::new(&self.shared, "control", pulse);
+        let results = self.results.as_ref().map(Store::revoked);
+        AnyChannel::new(AmqpControl::new(link, results))
     }
 
-    fn control(&self, _: &Arc<Pulse>) -> AnyChannel {
-        AnyChannel::new(Silence::default())
-    }
-
-    fn events(&self, _: &Arc<Pulse>) -> Box<dyn EventChannel> {
-        Box::new(Unheard)
-    }
-
-    fn admission(&self, _: &Arc<Pulse>) -> Box<dyn Admission> {
-        Box::new(Unlimited)
+    fn events(&self, pulse: &Arc<Pulse>) -> Box<dyn EventChannel> {
+        Box::new(AmqpEvents::new(Link::new(&self.shared, "events", pulse)))
     }
 
     /// Closes the connection that consumed. The server then puts back all that was not acknowledged.

@@ -10,11 +10,8 @@ use futures_util::future::BoxFuture;
 
 use super::server::Server;
 use super::state::State;
-use crate::broker::admission::{Admission, Unlimited};
 use crate::broker::backend::Backend;
-use crate::broker::contract::{Broker, Connectivity, Role, Upkeep};
-use crate::broker::control::{AnyChannel, Silence};
-use crate::broker::events::{EventChannel, Unheard};
+use crate::broker::contract::{Broker, Connectivity};
 use crate::broker::held::Envelope;
 use crate::broker::inbound::{self, Batch};
 use crate::broker::ledger::Ledger;
@@ -105,22 +102,6 @@ impl Broker for Client {
         Some(results.session(pulse))
     }
 
-    fn upkeep(&self, _: Upkeep) -> Vec<Role> {
-        Vec::new()
-    }
-
-    fn control(&self, _: &Arc<Pulse>) -> AnyChannel {
-        AnyChannel::new(Silence::default())
-    }
-
-    fn events(&self, _: &Arc<Pulse>) -> Box<dyn EventChannel> {
-        Box::new(Unheard)
-    }
-
-    fn admission(&self, _: &Arc<Pulse>) -> Box<dyn Admission> {
-        Box::new(Unlimited)
-    }
-
     fn give_back(&self, mut tags: Vec<Tag>) -> BoxFuture<'static, usize> {
         let server = self.connection.server.clone();
         async move {
@@ -160,7 +141,7 @@ impl inbound::Inbound for Inbound {
                 room = news => if let Some(room) = room {
                     return room;
                 },
-                () = self.queues.added.notified() => {}
+                () = self.queues.changed.notified() => {}
                 () = tokio::time::sleep_until(sleep.into()) => {}
             }
         }

@@ -7,11 +7,7 @@ use uuid::Uuid;
 
 use super::answer::bytes;
 use super::control::RedisControl;
-
-/// The most replies that are read. Workers of one fleet know mostly the same.
-const MOST_REPLIES: i64 = 32;
-/// About the most bytes of replies that are read. One of 50,000 revoked tasks has two megabytes.
-const MOST_BYTES: usize = 4 << 20;
+use crate::broker::control::{MOST_REPLIES, MOST_REPLY_BYTES};
 
 /// The address and the ticket of a request that is under way.
 #[derive(Debug)]
@@ -57,7 +53,7 @@ impl RedisControl {
             };
             size += raw.len();
             replies.push(raw);
-            if size > MOST_BYTES {
+            if size > MOST_REPLY_BYTES {
                 break;
             }
         }

@@ -104,6 +104,11 @@ impl Store {
         self.0.link_aside(role)
     }
 
+    /// Returns the names on the server and the form of results.
+    pub(super) fn layout(&self) -> Arc<Layout> {
+        Arc::clone(&self.0.layout)
+    }
+
     pub(crate) fn session(&self, pulse: &Arc<Pulse>) -> Session {
         self.0.watched("results", pulse)
     }

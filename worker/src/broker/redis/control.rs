@@ -11,24 +11,23 @@ use std::time::{Duration, Instant};
 use celery_client::aio::{Cmd, Failure, Pipeline, Push, Supervised, Value, scripts};
 use celery_protocol::control::{Reply, ReplyTo, Request};
 use celery_protocol::names::CONTROL_EXCHANGE;
-use celery_protocol::result::ResultDoc;
 use futures_util::FutureExt;
 use tokio::sync::{Notify, mpsc};
 
-use super::answer::{bytes, readable};
+use super::answer::bytes;
 use super::asking::Asked;
 use super::connector::{Connector, Store};
 use super::layout::Layout;
+use super::revoking::{self, RevokedResults, is_for_good};
 use super::session::MAX_TAGS;
-use crate::broker::control::{ControlChannel, Heard, MOST_REVOKED, Named, REVOKED_FOR};
+use crate::broker::control::{
+    ControlChannel, Heard, MOST_REQUEST, MOST_REVOKED, Named, REVOKED_FOR, RawRequest, Read,
+    WAITING,
+};
+use crate::broker::held::Held;
 use crate::broker::tag::Tag;
 use crate::monitor::Pulse;
 
-/// The most requests that wait for their turn. A flood beyond it is dropped: its senders do not
-/// wait longer than a second for replies anyway.
-const WAITING: usize = 64;
-/// The largest request. A revocation of 10,000 tasks has half a megabyte.
-const MOST_BYTES: usize = 1 << 20;
 /// How often the link is tried while nothing is heard, so that a dead link is noticed.
 const CHECK: Duration = Duration::from_secs(15);
 /// How often subscribing is tried again where it is refused, so that a mended ACL is noticed.
@@ -40,15 +39,12 @@ const REFRESH: Duration = Duration::from_mins(20);
 /// How many seconds a list of replies lives if its client dies: longer than a client waits.
 const REPLIES_TTL: u64 = 60;
 
-/// The states of tasks that no worker has begun.
-const OPEN: [&str; 4] = ["PENDING", "RECEIVED", "RETRY", "REJECTED"];
-
 /// The connection of the control role.
 #[expect(clippy::struct_excessive_bools, reason = "each is a state of its own")]
 pub(super) struct RedisControl {
     pub(super) link: Supervised,
     /// The connection to the server of the results, if it is not the broker.
-    results: Option<Supervised>,
+    results: Option<RevokedResults>,
     pub(super) layout: Arc<Layout>,
     pub(super) channel: String,
     heard: mpsc::Receiver<Vec<u8>>,
@@ -71,7 +67,7 @@ impl Connector {
     /// and every failed try.
     pub(super) fn control(&self, results: Option<&Store>, pulse: &Arc<Pulse>) -> RedisControl {
         let pulse = Arc::clone(pulse);
-        let (requests, heard) = mpsc::channel(WAITING);
+        let (requests, heard) = mpsc::channel(WAITING.into());
         let closed = Arc::new(Notify::new());
         let lost = Arc::clone(&closed);
         let link = self.link("control");
@@ -81,7 +77,7 @@ impl Connector {
                 .at_need()
                 .watched(move || pulse.beat())
                 .listening(move |push| match push {
-                    Push::Message(request) if request.len() > MOST_BYTES => {
+                    Push::Message(request) if request.len() > MOST_REQUEST => {
                         tracing::warn!("A control request of {} bytes was dropped", request.len());
                     }
                     Push::Message(request) => {
@@ -92,7 +88,7 @@ impl Connector {
                     Push::Disconnected => lost.notify_one(),
                     Push::Invalidated => {}
                 }),
-            results: results.map(|results| results.link_aside("control")),
+            results: results.map(Store::revoked),
             channel: self.layout.keys.pidbox_channel(self.endpoint.database()),
             layout: Arc::clone(&self.layout),
             heard,
@@ -257,73 +253,10 @@ impl RedisControl {
         Ok(())
     }
 
+    /// Stores documents on the broker.
     async fn try_store(&mut self, documents: &[(&str, Vec<u8>)]) -> Result<(), Failure> {
-        let documents = self.not_begun(documents).await?;
-        let script = if self.layout.form.is_plain() {
-            &scripts::REVOKE_RESULTS
-        } else {
-            &scripts::STORE_RESULTS
-        };
-        for chunk in documents.chunks(MAX_TAGS) {
-            let arguments = 1 + 2 * chunk.len();
-            let mut call = scripts::call(script, chunk.len(), arguments, 400 * chunk.len());
-            for (id, _) in chunk {
-                call.arg(self.layout.keys.result(id));
-            }
-            call.arg(self.layout.result_ttl);
-            for (_, document) in chunk {
-                call.arg(&*self.layout.in_form(document));
-            }
-            let link = self.link_to_results().await?;
-            link.connection().await.run(script, &call).await?;
-            link.worked();
-        }
-        Ok(())
-    }
-
-    /// Returns the connection to the server of the results.
-    async fn link_to_results(&mut self) -> Result<&mut Supervised, Failure> {
-        if self.results.is_none() {
-            self.open().await?;
-        }
-        Ok(self.results.as_mut().unwrap_or(&mut self.link))
-    }
-
-    /// Returns the documents of tasks that no worker has begun, if results are not stored as plain
-    /// JSON. Plain JSON is left to the script.
-    async fn not_begun<'d, 'i>(
-        &mut self,
-        documents: &'d [(&'i str, Vec<u8>)],
-    ) -> Result<Vec<&'d (&'i str, Vec<u8>)>, Failure> {
-        if self.layout.form.is_plain() {
-            return Ok(documents.iter().collect());
-        }
-        let mut open = Vec::with_capacity(documents.len());
-        for chunk in documents.chunks(MAX_TAGS) {
-            let mut call = Pipeline::new();
-            for (id, _) in chunk {
-                call.cmd("GET").arg(self.layout.keys.result(id));
-            }
-            let answers = self
-                .link_to_results()
-                .await?
-                .connection()
-                .await
-                .each(&call)
-                .await?;
-            for (document, answer) in chunk.iter().zip(readable(answers)?) {
-                let is_open = match answer.map(bytes) {
-                    Some(None) => true,
-                    Some(Some(stored)) => ResultDoc::decode_any(&stored)
-                        .is_ok_and(|stored| OPEN.contains(&stored.status.as_str())),
-                    None => false,
-                };
-                if is_open {
-                    open.push(document);
-                }
-            }
-        }
-        Ok(open)
+        self.open().await?;
+        revoking::store(&mut self.link, &self.layout, documents).await
     }
 
     /// Claims nothing from the lists of a queue. Where the user may not read or change them, Redis
@@ -381,7 +314,7 @@ impl ControlChannel for RedisControl {
                 () = self.closed.notified() => {
                     self.link.failed(&Failure::Lost("the connection was closed".to_owned()));
                 }
-                Some(request) = self.heard.recv() => return Heard::Request(request),
+                Some(request) = self.heard.recv() => return Heard::Request(RawRequest::Redis(request)),
                 () = tokio::time::sleep(CHECK) => {
                     if let Err(failure) = self.check().await {
                         self.link.failed(&failure);
@@ -413,20 +346,20 @@ impl ControlChannel for RedisControl {
         }
     }
 
-    async fn read_held(&mut self, tags: &[Tag]) -> Vec<Option<(Arc<str>, Vec<u8>)>> {
-        let mut messages = Vec::with_capacity(tags.len());
+    async fn read_held(&mut self, tags: &[Tag]) -> Read {
+        let mut messages: Read = Vec::with_capacity(tags.len());
         for chunk in tags.chunks(MAX_TAGS) {
             match self.try_read_held(chunk).await {
                 Ok(entries) => messages.extend(
                     entries
                         .into_iter()
                         .map(|entry| self.layout.open_entry(bytes(entry)?))
-                        .map(|held| held.map(|(queue, message)| (queue, message.0))),
+                        .map(|held| held.map(|(_, it)| Box::new(it) as Box<dyn Held>)),
                 ),
                 Err(failure) => self.failed(&failure),
             }
         }
-        messages.resize(tags.len(), None);
+        messages.resize_with(tags.len(), || None);
         messages
     }
 
@@ -448,13 +381,12 @@ impl ControlChannel for RedisControl {
     }
 
     async fn store_revoked(&mut self, documents: &[(&str, Vec<u8>)]) {
+        if let Some(results) = &mut self.results {
+            return results.store(documents).await;
+        }
         if let Err(failure) = self.try_store(documents).await {
-            tracing::warn!("Failed to mark tasks as revoked in the backend: {failure}");
-            match &mut self.results {
-                Some(results) if !is_for_good(&failure) => results.failed(&failure),
-                Some(_) => {}
-                None => self.failed(&failure),
-            }
+            revoking::warn(&failure);
+            self.failed(&failure);
         }
     }
 
@@ -495,11 +427,6 @@ impl ControlChannel for RedisControl {
         // If this fails, the binding runs out by itself.
         let _ = self.link.connection().await.query(&forget).await;
     }
-}
-
-/// Returns `true` if another connection would get the same answer.
-fn is_for_good(failure: &Failure) -> bool {
-    failure.is_lasting() || matches!(failure, Failure::Answer(_))
 }
 
 fn unix_ms(time: Value) -> Option<u128> {

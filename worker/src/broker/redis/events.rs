@@ -4,12 +4,14 @@
 use std::sync::Arc;
 
 use celery_client::aio::{Pipeline, Supervised};
+use celery_protocol::events::Message;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use uuid::Uuid;
 
 use super::connector::Connector;
 use super::layout::Layout;
-use crate::broker::events::{EventChannel, EventMessage};
+use crate::broker::events::EventChannel;
 use crate::monitor::Pulse;
 
 /// The connection of the events role.
@@ -37,12 +39,13 @@ impl Connector {
 }
 
 impl RedisEvents {
-    async fn send(&mut self, messages: &[EventMessage]) {
+    async fn send(&mut self, messages: &[Message]) {
         let mut calls = Pipeline::new();
         for message in messages {
             let keys = &self.layout.keys;
             let channel = keys.event_channel(self.database, &message.routing_key);
-            calls.cmd("PUBLISH").arg(channel).arg(&message.payload);
+            let payload = message.encode_redis(&Uuid::new_v4().to_string());
+            calls.cmd("PUBLISH").arg(channel).arg(payload);
         }
         match self.link.connection().await.pipeline(&calls).await {
             Ok(_) => {
@@ -64,7 +67,7 @@ impl RedisEvents {
 }
 
 impl EventChannel for RedisEvents {
-    fn publish<'a>(&'a mut self, messages: &'a [EventMessage]) -> BoxFuture<'a, ()> {
+    fn publish<'a>(&'a mut self, messages: &'a [Message]) -> BoxFuture<'a, ()> {
         self.send(messages).boxed()
     }
 }

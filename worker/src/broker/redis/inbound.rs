@@ -75,7 +75,7 @@ impl inbound::Inbound for Inbound {
                 Move::Wait(until) => tokio::select! {
                     () = self.rung.notified() => self.pace.rang(),
                     // The bell does not ring for a queue that was added.
-                    () = self.queues.added.notified() => self.pace.rang(),
+                    () = self.queues.changed.notified() => self.pace.rang(),
                     () = tokio::time::sleep_until(until.into()) => {}
                 },
             }

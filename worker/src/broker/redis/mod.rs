@@ -67,7 +67,8 @@
 //!   `chord`, `sweep` – its calls; `moving` – which claims are native.
 //! * `fair` – the role that sorts fair queues into groups; `consumed` – the lists that are claimed from.
 //! * `leases` – the roles that renew leases and rescue messages; `control` – the channel of remote
-//!   control; `schedules` – the store of schedules.
+//!   control, `asking` – requests of the worker's own, `revoking` – the state REVOKED; `events` – the
+//!   channel of events; `schedules` – the store of schedules.
 //! * `layout`, `binding`, `answer` – names, bindings, answers.
 
 mod admission;
@@ -94,6 +95,7 @@ mod outbound;
 mod pace;
 mod parking;
 mod results;
+mod revoking;
 mod schedules;
 mod server;
 mod session;
@@ -102,6 +104,7 @@ mod sweep;
 
 pub(crate) use self::connector::Store;
 pub(crate) use self::held_list::{Header, header_of, only, return_call};
+pub(crate) use self::revoking::RevokedResults;
 pub(crate) use self::schedules::{read_written, schedules, write_call};
 pub(crate) use self::server::Server;
 pub(crate) use self::session::Session;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use celery_protocol::events::{Received, decode_redis, encode_multi};
+use celery_protocol::events::{Message, Received, decode_redis};
 use celery_protocol::events::{Sender, TASK_MULTI};
 use celery_protocol::message::DecodeOptions;
 use ratatui::Terminal;
@@ -21,7 +21,7 @@ fn event(value: &Value) -> Received {
         utcoffset: 0.0,
     };
     assert_eq!(TASK_MULTI, "task.multi");
-    let raw = encode_multi(value.to_string().as_bytes(), &sender, "a");
+    let raw = Message::multi(value.to_string().into(), &sender).encode_redis("a");
     decode_redis(&raw, &DecodeOptions::default())
         .unwrap()
         .remove(0)

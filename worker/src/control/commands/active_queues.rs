@@ -18,7 +18,7 @@ pub(super) fn run(node: &Node) -> Answer {
     answer(&queues.collect::<Vec<Value>>())
 }
 
-/// Describes a queue as Celery declares it on Redis: bound to a direct exchange, which has the name
+/// Describes a queue as Celery declares it: bound to a direct exchange, which has the name
 /// of the queue unless it belongs to one worker alone.
 fn queue(name: &str, (exchange, key, auto_delete): (&str, &str, bool)) -> Value {
     json!({

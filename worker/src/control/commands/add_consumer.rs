@@ -3,7 +3,6 @@
 use celery_protocol::names::check_queue_name;
 
 use crate::broker::control::ControlChannel;
-use crate::config::check_keys;
 use crate::control::answer::{Answer, ok, raised};
 use crate::control::arguments::Arguments;
 use crate::control::node::Node;
@@ -15,11 +14,11 @@ pub(super) async fn run(
 ) -> Answer {
     let queue = arguments.text("queue")?;
     check_queue_name(queue).map_err(|error| raised("ValueError", &error.to_string()))?;
-    // A queue of this worker is the list of its name. Another exchange would need a binding, which
-    // the clients that publish there declare.
+    // A queue of this worker is the one of its name. Another exchange would need a binding, which the
+    // clients that publish there declare.
     for name in ["exchange", "routing_key"] {
         if arguments.get(name).is_some_and(|given| given != queue) {
-            let message = format!("this worker consumes {queue} as a list: leave out {name}");
+            let message = format!("this worker consumes {queue} by its name: leave out {name}");
             return Err(raised("NotImplementedError", &message));
         }
     }
@@ -28,9 +27,8 @@ pub(super) async fn run(
     let others = names.iter().filter(|name| ***name != *queue);
     let mut queues: Vec<String> = others.map(ToString::to_string).collect();
     queues.push(queue.to_owned());
-    if let Some(redis) = node.config.redis() {
-        check_keys(redis, &queues).map_err(|why| raised("ValueError", &why))?;
-    }
+    let checked = node.config.check_names(&queues);
+    checked.map_err(|why| raised("ValueError", &why))?;
     if let Some(why) = channel.obstacle(queue).await {
         return Err(raised("PermissionError", &format!("{queue}: {why}")));
     }

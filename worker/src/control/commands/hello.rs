@@ -18,7 +18,7 @@ pub(super) async fn run(node: &Node, arguments: Arguments<'_>) -> Answer {
     }
     tracing::info!("sync with {}", one_line(from));
     node.merge(arguments.get("revoked")).await;
-    // A worker of this kind reads the list in Redis.
+    // A worker of this kind reads the list from a broker that keeps it.
     let revoked = if arguments.flag(NATIVE) {
         Vec::new()
     } else {

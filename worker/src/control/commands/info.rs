@@ -35,7 +35,8 @@ pub(super) struct Shown<'a> {
 struct Origin<'a> {
     exchange: &'a str,
     routing_key: &'a str,
-    priority: u8,
+    /// `null` in a message without a priority, as in Python.
+    priority: Option<u8>,
     redelivered: bool,
 }
 
@@ -78,7 +79,7 @@ impl<'a> Shown<'a> {
             delivery_info: Origin {
                 exchange: &task.delivery_info.exchange,
                 routing_key: &task.delivery_info.routing_key,
-                priority: task.priority(),
+                priority: task.properties.priority,
                 redelivered: task.redelivered,
             },
             worker_pid: None,

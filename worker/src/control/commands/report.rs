@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use celery_client::Endpoint;
 use celery_protocol::repr;
 use serde_json::Value;
 
@@ -14,9 +15,14 @@ pub(super) fn run(node: &Node) -> Answer {
     let settings = conf::settings(config);
     let results = settings.get("result_backend");
     let results = results.and_then(Value::as_str).unwrap_or_default();
+    // The names of kombu's transports.
+    let transport = match &config.broker {
+        Endpoint::Redis(_) => "redis",
+        Endpoint::Amqp(_) => "amqp",
+    };
     let mut report = format!(
         "\nsoftware -> celery-worker:{} (native)\nplatform -> system:{} arch:{}\n\
-         settings -> transport:redis results:{results}\n\n",
+         settings -> transport:{transport} results:{results}\n\n",
         env!("CARGO_PKG_VERSION"),
         std::env::consts::OS,
         std::env::consts::ARCH,

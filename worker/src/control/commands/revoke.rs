@@ -1,6 +1,6 @@
 //! `revoke` and `terminate`: tasks that must not run, and running ones that end.
 //!
-//! The ids are kept in Redis, too, so that they survive a restart. As in Celery 5.7, every worker
+//! A broker on Redis keeps the ids, too, so that they survive a restart. As in Celery 5.7, every worker
 //! that hears the request and does not run the task stores REVOKED, unless another worker has begun
 //! the task.
 

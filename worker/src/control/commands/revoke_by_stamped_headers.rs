@@ -1,5 +1,5 @@
 //! `revoke_by_stamped_headers`: tasks that must not run because of a stamp, and running ones that
-//! end. Kept in Redis like the ids of `revoke`.
+//! end. Kept like the ids of `revoke`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;

@@ -52,9 +52,9 @@ pub(super) async fn for_each_waiting(
         return Ok(());
     }
     let options = DecodeOptions::default().accept(&node.config.accept_content);
-    for (_, raw) in channel.read_held(&tags).await.into_iter().flatten() {
+    for held in channel.read_held(&tags).await.into_iter().flatten() {
         // It was read once before, when it was claimed.
-        if let Ok(task) = Task::decode_redis_with(&raw, &options) {
+        if let Ok(task) = held.decode(&options) {
             see(&task)?;
         }
         tokio::task::yield_now().await;

@@ -63,20 +63,21 @@ fn limits(node: &Node) -> Value {
 }
 
 fn broker(node: &Node) -> Value {
-    let (address, user, vhost, tls, transport) = match &node.config.broker {
+    let (address, user, vhost, tls, transport, login) = match &node.config.broker {
         Endpoint::Redis(redis) => {
             let database = redis.database().to_string();
-            (
-                redis.address(),
-                redis.username(),
-                database,
-                redis.tls(),
-                "redis",
-            )
+            let user = redis.username();
+            (redis.address(), user, database, redis.tls(), "redis", None)
         }
         Endpoint::Amqp(rabbitmq) => {
             let (user, vhost) = (Some(rabbitmq.username()), rabbitmq.vhost().to_owned());
-            (rabbitmq.address(), user, vhost, rabbitmq.tls(), "amqp")
+            let login = if rabbitmq.is_external() {
+                "EXTERNAL"
+            } else {
+                "PLAIN"
+            };
+            let (address, tls) = (rabbitmq.address(), rabbitmq.tls());
+            (address, user, vhost, tls, "amqp", Some(login))
         }
     };
     let (host, port) = match address {
@@ -87,7 +88,7 @@ fn broker(node: &Node) -> Value {
         "hostname": host, "userid": user,
         "virtual_host": vhost, "port": port, "insist": false,
         "ssl": tls.is_some(), "transport": transport, "connect_timeout": 4,
-        "transport_options": {}, "login_method": null, "uri_prefix": null, "heartbeat": 120.0,
+        "transport_options": {}, "login_method": login, "uri_prefix": null, "heartbeat": 120.0,
         "failover_strategy": "round-robin", "alternates": [], "credential_provider": null,
     })
 }

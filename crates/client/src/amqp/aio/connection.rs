@@ -250,6 +250,17 @@ impl Connection {
         self.wait_for("a new channel", is_it).await.map(drop)
     }
 
+    /// Closes a channel. The server puts back what was delivered on it and not acknowledged.
+    ///
+    /// # Errors
+    /// Any [`Failure`] ends the connection.
+    pub async fn end_channel(&mut self, channel: u16) -> Result<(), Failure> {
+        let ended = self.session.close_channel(channel);
+        ended.map_err(Failure::Unsendable)?;
+        let is_it = |event: &Event| matches!(event, Event::ChannelEnded(of) if *of == channel);
+        self.wait_for("the end of a channel", is_it).await.map(drop)
+    }
+
     /// Sends a request that needs no answer, or whose answer the owner gets by
     /// [`event`](Self::event). It is written while the owner waits for events.
     ///

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use celery_protocol::amqp::{Delivery, Event};
 use celery_protocol::control::{Reply, ReplyTo, Request};
-use celery_protocol::names::{CONTROL_EXCHANGE, CONTROL_REPLY_EXCHANGE};
+use celery_protocol::names::CONTROL_EXCHANGE;
 use uuid::Uuid;
 
 use super::client::Client;
@@ -17,25 +17,11 @@ use super::outcome::{Outcome, Round};
 use super::post::Post;
 use super::publish::pack;
 use super::receive::{Forgotten, queue_is_gone, start, stop};
-use super::temporary::{Exchange, Temporary, declare, declare_exchange, decoding};
+use super::temporary::{declare, declare_exchange, decoding};
+use crate::amqp::{Exchange, Temporary};
 use crate::blocking::{NeverInterrupt, Wait};
 use crate::error::ClientError;
 
-/// The exchange of commands, as kombu declares it.
-const COMMANDS: Exchange = Exchange {
-    name: CONTROL_EXCHANGE,
-    kind: "fanout",
-    durable: false,
-};
-/// The exchange of replies, as kombu declares it.
-const REPLIES: Exchange = Exchange {
-    name: CONTROL_REPLY_EXCHANGE,
-    kind: "direct",
-    durable: false,
-};
-/// The milliseconds of kombu's `reply_queue_expires` and `reply_queue_ttl`.
-const QUEUE_EXPIRES: u32 = 10_000;
-const REPLY_TTL: u32 = 300_000;
 /// The most replies that a call returns: more than the workers of any fleet.
 const MOST_REPLIES: usize = 10_000;
 /// The time for ending the consumer after the time of a call is over.
@@ -53,7 +39,9 @@ impl Client {
         wait: &mut Wait<'_>,
     ) -> Result<bool, ClientError> {
         let post = command(request)?;
-        self.call(wait, |link, wait| declare_exchange(link, COMMANDS, wait))?;
+        self.call(wait, |link, wait| {
+            declare_exchange(link, Exchange::COMMANDS, wait)
+        })?;
         match self.publish(&post, wait) {
             Ok(()) => Ok(true),
             Err(failed) if is_unheard(&failed.cause) => Ok(false),
@@ -113,15 +101,9 @@ impl Client {
         key: &str,
         wait: &mut Wait<'_>,
     ) -> Result<Box<Link>, ClientError> {
-        let temporary = Temporary {
-            exchange: REPLIES,
-            queue,
-            routing_key: key,
-            expires: QUEUE_EXPIRES,
-            message_ttl: REPLY_TTL,
-        };
+        let temporary = Temporary::replies(queue, key);
         let prepare = |link: &mut Link, wait: &mut Wait<'_>| {
-            declare_exchange(link, COMMANDS, wait)?;
+            declare_exchange(link, Exchange::COMMANDS, wait)?;
             declare(link, temporary, wait)?;
             start(link, queue, Forgotten::Sent, wait)?;
             link.wait_until_unblocked(wait)

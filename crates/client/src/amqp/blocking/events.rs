@@ -17,19 +17,10 @@ use super::client::Client;
 use super::link::{Link, OTHERS, unexpected, unexpected_reply};
 use super::publish::backoff;
 use super::receive::{Forgotten, queue_is_gone, settle, start};
-use super::temporary::{Exchange, Temporary, declare, decoding};
+use super::temporary::{declare, decoding};
+use crate::amqp::Temporary;
 use crate::blocking::Wait;
 use crate::error::ClientError;
-
-/// The exchange of events, as kombu declares it.
-const EVENTS: Exchange = Exchange {
-    name: EVENT_EXCHANGE,
-    kind: "topic",
-    durable: true,
-};
-/// The milliseconds of Celery's `event_queue_expires` and `event_queue_ttl`.
-const QUEUE_EXPIRES: u32 = 60_000;
-const EVENT_TTL: u32 = 5000;
 
 /// A subscription to events, with a connection of its own.
 pub struct Events {
@@ -151,13 +142,7 @@ impl Events {
 
     fn subscribe(&mut self, wait: &mut Wait<'_>) -> Result<Box<Link>, ClientError> {
         let queue = format!("{EVENT_EXCHANGE}.{}", Uuid::new_v4());
-        let temporary = Temporary {
-            exchange: EVENTS,
-            queue: &queue,
-            routing_key: &self.routing_key,
-            expires: QUEUE_EXPIRES,
-            message_ttl: EVENT_TTL,
-        };
+        let temporary = Temporary::events(&queue, &self.routing_key);
         let mut link = self.client.acquire(wait)?;
         declare(&mut link, temporary, wait)?;
         // Events that are not read stay in the queue, which drops them, and do not fill the

@@ -1,40 +1,17 @@
-//! The queues of remote control and events, which belong to one connection.
-//!
-//! Names and arguments are those of kombu. A queue is exclusive, so it ends with its connection, and
-//! it is deleted with its consumer.
+//! Declares the exchanges and queues of remote control and events.
 
 use celery_protocol::amqp::{Method, Reply, TableBuf};
 use celery_protocol::message::DecodeOptions;
 use celery_protocol::serializer::Serializer;
 
 use super::link::{Link, unexpected_reply};
-use crate::amqp::Queue;
 use crate::amqp::declaration::{self, PRECONDITION_FAILED};
+use crate::amqp::{Exchange, Temporary};
 use crate::blocking::Wait;
 use crate::error::ClientError;
 
 /// What a declaration waits for.
 const DECLARED: &str = "the answer to the declaration of a queue";
-
-/// An exchange that all programs declare alike.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Exchange {
-    pub(super) name: &'static str,
-    pub(super) kind: &'static str,
-    pub(super) durable: bool,
-}
-
-/// A queue of one connection, and its binding.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Temporary<'a> {
-    pub(super) exchange: Exchange,
-    pub(super) queue: &'a str,
-    pub(super) routing_key: &'a str,
-    /// The milliseconds after which it ends if it is not used.
-    pub(super) expires: u32,
-    /// The milliseconds for which it keeps a message.
-    pub(super) message_ttl: u32,
-}
 
 /// Declares an exchange, once on each connection. One that exists with other properties stays as it
 /// is.
@@ -43,21 +20,16 @@ pub(super) fn declare_exchange(
     exchange: Exchange,
     wait: &mut Wait<'_>,
 ) -> Result<(), ClientError> {
-    let Exchange {
-        name,
-        kind,
-        durable,
-    } = exchange;
-    if link.exchanges.contains(name) {
+    if link.exchanges.contains(exchange.name) {
         return Ok(());
     }
-    let declare = declaration::exchange_of(name, kind, durable, false);
+    let declare = declaration::known_exchange(exchange, false);
     match ask(link, declare.map_err(ClientError::Unsendable)?, wait) {
         Ok(()) => {}
         Err(ClientError::Broker(close)) if close.code == PRECONDITION_FAILED => {}
         Err(error) => return Err(error),
     }
-    link.exchanges.insert(name.to_owned());
+    link.exchanges.insert(exchange.name.to_owned());
     Ok(())
 }
 
@@ -68,15 +40,7 @@ pub(super) fn declare(
     wait: &mut Wait<'_>,
 ) -> Result<(), ClientError> {
     declare_exchange(link, temporary.exchange, wait)?;
-    let mut queue = Queue::durable(temporary.queue);
-    (queue.durable, queue.exclusive, queue.auto_delete) = (false, true, true);
-    for (name, value) in [
-        ("x-expires", temporary.expires),
-        ("x-message-ttl", temporary.message_ttl),
-    ] {
-        let set = queue.arguments.set(name, &value);
-        set.map_err(|error| ClientError::Protocol(error.to_string()))?;
-    }
+    let queue = temporary.declaration().map_err(ClientError::Unsendable)?;
     let arguments = TableBuf::from_fields(&queue.arguments).map_err(ClientError::Unsendable)?;
     let (exchange, key) = (temporary.exchange.name, temporary.routing_key);
     for request in [
