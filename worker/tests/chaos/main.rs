@@ -26,6 +26,7 @@ mod chords;
 #[cfg(feature = "failpoints")]
 mod claims;
 mod clock;
+mod cluster;
 mod control;
 mod database;
 mod database_link;
@@ -38,6 +39,7 @@ mod kills;
 mod limits;
 mod machine;
 mod network;
+mod poster;
 mod process;
 mod programs;
 mod rabbitmq;

@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use celery_protocol::message::{EncodeOptions, Task};
+use celery_protocol::redis_keys::Keys;
 use celery_protocol::time::Timestamp;
-use celery_testkit::{MariaDb, RabbitMq, Redis, RedisOptions, wait_for};
+use celery_testkit::{MariaDb, RabbitMq, Redis, RedisCluster, RedisOptions, wait_for};
 use regex::Regex;
 use serde_json::value::RawValue;
 use tempfile::TempDir;
@@ -219,6 +220,10 @@ pub struct World {
     pub redis: Redis,
     /// The broker, if it is RabbitMQ.
     pub rabbit: Option<Rabbit>,
+    /// The broker, if it is a Redis Cluster.
+    pub cluster: Option<RedisCluster>,
+    /// The node of the cluster that owns the slot of the keys.
+    pub owner: usize,
     pub database: Option<MariaDb>,
     /// The broker's address for the workers; a scenario may put a proxy there.
     pub broker: String,
@@ -300,6 +305,8 @@ impl World {
             prefix: "",
             redis,
             rabbit: None,
+            cluster: None,
+            owner: 0,
             database: None,
             database_url: "sqlite::memory:".to_owned(),
             random: fastrand::Rng::with_seed(seed),
@@ -333,6 +340,17 @@ impl World {
             moments: (0, 0),
             notes: Vec::new(),
         }
+    }
+
+    /// Makes a world whose broker is a Redis Cluster. The owner of the slot has a number of replicas.
+    pub fn in_cluster(scenario: &'static str, replicas: usize) -> World {
+        const PREFIX: &str = "{celery}:";
+        let mut world = World::on(scenario, RedisOptions::new());
+        let cluster = RedisCluster::start(&RedisOptions::new().aof(), PREFIX, replicas).unwrap();
+        world.broker = cluster.url();
+        world.prefix = PREFIX;
+        world.cluster = Some(cluster);
+        world
     }
 
     /// Adds a database that is started with these options, with rows to complete.
@@ -380,10 +398,28 @@ impl World {
         self.database.as_ref().unwrap().sql(statements).unwrap()
     }
 
+    /// Returns the Redis that has the queues and the results.
+    fn server(&self) -> &Redis {
+        match &self.cluster {
+            Some(cluster) => &cluster.nodes()[self.owner],
+            None => &self.redis,
+        }
+    }
+
+    /// Notes that another node of the cluster owns the slot.
+    pub fn is_owned_by(&mut self, node: usize) {
+        self.owner = node;
+        self.link = None;
+    }
+
+    fn keys(&self) -> Keys {
+        Keys::new(self.prefix)
+    }
+
     /// Returns the test's own connection, which the faults do not touch.
     fn link(&mut self) -> redis::RedisResult<&mut redis::Connection> {
         if self.link.is_none() {
-            let url = format!("unix://{}", self.redis.socket().display());
+            let url = format!("unix://{}", self.server().socket().display());
             self.link = Some(redis::Client::open(url)?.get_connection()?);
         }
         Ok(self.link.as_mut().unwrap())
@@ -446,7 +482,7 @@ impl World {
             return ids;
         }
         let mut push = redis::cmd("LPUSH");
-        push.arg(kind.queue());
+        push.arg(self.keys().queue(kind.queue(), 0));
         for task in &tasks {
             let tag = format!("tag-{}", task.id);
             let options = EncodeOptions::new(kind.queue(), &tag);
@@ -454,6 +490,14 @@ impl World {
         }
         let _length: u64 = self.try_ask(&push).unwrap();
         ids
+    }
+
+    /// Notes that another program is about to send tasks of a kind. Returns the number of the first and
+    /// how many they are; the ids are the letter of the kind and these numbers.
+    pub fn expect_posts(&mut self, kind: Kind, count: u32) -> (u32, u32) {
+        let (ids, numbers): (Vec<_>, Vec<_>) = (0..count).map(|_| self.next_id(kind)).unzip();
+        self.sends(kind, &ids);
+        (numbers[0], count)
     }
 
     /// Notes that tasks are about to be sent.
@@ -496,12 +540,13 @@ impl World {
     /// Looks for results. While Redis is away it finds none.
     pub fn observe(&mut self) {
         let ids: Vec<String> = self.open.keys().cloned().collect();
+        let keys = self.keys();
         let mut done = Vec::new();
         for some in ids.chunks(1000) {
             let mut script = redis::cmd("EVAL");
             script.arg(DONE).arg(some.len());
             for id in some {
-                script.arg(format!("celery-task-meta-{id}"));
+                script.arg(keys.result(id));
             }
             script.arg(self.results_db);
             let Ok(positions) = self.try_ask::<Vec<isize>>(&script) else {
@@ -568,7 +613,7 @@ impl World {
     pub fn dead(&mut self) -> usize {
         match &self.rabbit {
             Some(rabbit) => rabbit.dead(),
-            None => self.ask(&["XLEN", "celery.dead"]),
+            None => self.ask(&["XLEN", &self.keys().dead()]),
         }
     }
 
@@ -576,7 +621,12 @@ impl World {
     /// is `poison`.
     fn poison(&mut self) -> BTreeMap<String, String> {
         let letters: Vec<(String, BTreeMap<String, Vec<u8>>)> = self
-            .try_ask(redis::cmd("XRANGE").arg("celery.dead").arg("-").arg("+"))
+            .try_ask(
+                redis::cmd("XRANGE")
+                    .arg(self.keys().dead())
+                    .arg("-")
+                    .arg("+"),
+            )
             .unwrap_or_default();
         letters
             .into_iter()
@@ -635,22 +685,23 @@ impl World {
     /// Returns the ids that are in Redis other than as a result, and where each is.
     pub fn places(&mut self) -> BTreeMap<String, &'static str> {
         let mut places = BTreeMap::new();
-        let lists: Vec<String> = self.ask(&["KEYS", "rs.held.*"]);
+        let keys = self.keys();
+        let lists: Vec<String> = self.ask(&["KEYS", &keys.held("*")]);
         let mut moved: Vec<Vec<u8>> = Vec::new();
-        for list in lists.iter().filter(|list| *list != "rs.held.owners") {
+        for list in lists.iter().filter(|list| **list != keys.held_owners()) {
             moved.extend(self.ask::<Vec<_>>(&["LRANGE", list, "0", "-1"]));
         }
         let texts: [(&str, Vec<Vec<u8>>); 4] = [
             (
                 "queued",
                 [
-                    self.ask::<Vec<_>>(&["LRANGE", "celery", "0", "-1"]),
-                    self.ask(&["LRANGE", "play", "0", "-1"]),
+                    self.ask::<Vec<_>>(&["LRANGE", &keys.queue("celery", 0), "0", "-1"]),
+                    self.ask(&["LRANGE", &keys.queue("play", 0), "0", "-1"]),
                 ]
                 .concat(),
             ),
             ("moved", moved),
-            ("held", self.ask(&["HVALS", "unacked"])),
+            ("held", self.ask(&["HVALS", &keys.unacked()])),
             ("dead", self.dead_letters()),
         ];
         for (place, messages) in texts {
@@ -666,7 +717,7 @@ impl World {
 
     fn dead_letters(&mut self) -> Vec<Vec<u8>> {
         let letters: Vec<(String, BTreeMap<String, Vec<u8>>)> =
-            self.ask(&["XRANGE", "celery.dead", "-", "+"]);
+            self.ask(&["XRANGE", &self.keys().dead(), "-", "+"]);
         letters
             .into_iter()
             .flat_map(|(_, fields)| fields.into_values())
@@ -703,9 +754,10 @@ impl World {
                 println!("{}", rabbit.describe());
             }
             let places = self.places();
-            let tags: Vec<String> = self.ask(&["HKEYS", "unacked"]);
+            let keys = self.keys();
+            let tags: Vec<String> = self.ask(&["HKEYS", &keys.unacked()]);
             let leases: Vec<String> =
-                self.ask(&["ZRANGE", "unacked_index", "0", "-1", "WITHSCORES"]);
+                self.ask(&["ZRANGE", &keys.unacked_index(), "0", "-1", "WITHSCORES"]);
             let stuck: Vec<_> = self
                 .open
                 .keys()
@@ -724,16 +776,16 @@ impl World {
         if let Some(rabbit) = &self.rabbit {
             return rabbit.messages() == Some(0);
         }
+        let keys = self.keys();
         [
-            "LLEN celery",
-            "LLEN play",
-            "HLEN unacked",
-            "ZCARD unacked_index",
-            "SCARD rs.held.owners",
+            ("LLEN", keys.queue("celery", 0)),
+            ("LLEN", keys.queue("play", 0)),
+            ("HLEN", keys.unacked()),
+            ("ZCARD", keys.unacked_index()),
+            ("SCARD", keys.held_owners()),
         ]
         .iter()
-        .all(|command| {
-            let (name, key) = command.split_once(' ').unwrap();
+        .all(|(name, key)| {
             self.try_ask::<u64>(redis::cmd(name).arg(key))
                 .is_ok_and(|length| length == 0)
         })
@@ -750,8 +802,13 @@ impl World {
             return;
         }
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_celery-worker"));
+        let url = match &self.cluster {
+            Some(cluster) => cluster.url(),
+            None => self.redis.url(),
+        };
         let output = command
-            .args(["dead", "replay", "--broker", &self.redis.url()])
+            .args(["dead", "replay", "--broker", &url])
+            .env("CELERY_WORKER_KEY_PREFIX", self.prefix)
             .args(dead.values())
             .output()
             .unwrap();
@@ -800,7 +857,8 @@ impl World {
     /// Forgets tasks, and removes all held messages: the test no longer waits for them.
     pub fn forget(&mut self, ids: &[String]) {
         self.open.retain(|id, _| !ids.contains(id));
-        let _deleted: u64 = self.ask(&["DEL", "unacked", "unacked_index"]);
+        let keys = self.keys();
+        let _deleted: u64 = self.ask(&["DEL", &keys.unacked(), &keys.unacked_index()]);
     }
 
     /// Returns the ids of the open tasks. Read just before Redis ends, they are the tasks that it

@@ -2,8 +2,6 @@
 //! posts and workers of both languages run.
 
 use std::collections::BTreeSet;
-use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use celery_client::amqp::QueueType;
@@ -11,6 +9,7 @@ use celery_testkit::{Php, Process, RabbitMqOptions, RedisOptions, wait_for};
 
 use crate::busy::LOGGING;
 use crate::fleet::successes;
+use crate::poster::Poster;
 use crate::programs::seconds;
 use crate::world::{Kind, PATIENCE, World, by_scale};
 
@@ -20,45 +19,6 @@ const NODES: usize = 3;
 const POSTS: u32 = 600;
 /// The pause between two looks for results.
 const LOOK: Duration = Duration::from_millis(50);
-
-/// A PHP that posts tasks.
-struct Poster {
-    process: Process,
-    // PHP reads its settings from there.
-    _php: Php,
-}
-
-impl Poster {
-    /// Returns `None` if the extension was not built.
-    fn start(broker: &str, first: u32, count: u32) -> Option<Self> {
-        let extension = Php::built_extension().ok()?;
-        let php = Php::new().unwrap();
-        php.load(&extension).unwrap();
-        let program = Php::program().unwrap();
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/chaos/rabbitmq/poster.php");
-        let mut command = Command::new(&program);
-        command.arg(script).arg(broker);
-        command.args([first.to_string(), count.to_string()]);
-        command.env("PHP_INI_SCAN_DIR", php.scan_dir(&program).unwrap());
-        let process = Process::spawn("php", &mut command).unwrap();
-        Some(Self { process, _php: php })
-    }
-
-    /// Waits until all tasks are posted. Returns how many posts failed at first, and the longest time
-    /// of a post with its repetitions.
-    fn finish(mut self) -> (u32, f64) {
-        let line = self.process.wait_for_line(PATIENCE, "posted failed=");
-        let line = line.unwrap_or_else(|error| panic!("{error}: {}", self.process.log()));
-        let status = self.process.wait(PATIENCE).unwrap();
-        assert!(status.success(), "{}", self.process.log());
-        let value = |name| {
-            let (_, value) = line.split_once(name).unwrap();
-            value.split_whitespace().next().unwrap().to_owned()
-        };
-        let slowest = value("slowest=").parse().unwrap();
-        (value("failed=").parse().unwrap(), slowest)
-    }
-}
 
 /// Waits until each of these workers has done a task that was posted after the loss of a node.
 fn all_go_on(world: &mut World, workers: &[&Process]) {
@@ -108,7 +68,7 @@ fn a_killed_node_of_three_loses_nothing() {
         world.rabbit().wait_for_members();
         sync = sync.max(begun.elapsed());
         let (first, count) = world.expect_posts(Kind::Sleep(0.002), POSTS);
-        let poster = Poster::start(&from(turn % NODES), first, count).unwrap();
+        let poster = Poster::start(&from(turn % NODES), first, count, 0).unwrap();
         let moment = Duration::from_millis(world.random.u64(100..1_500));
         world.wait_until_open(0, moment);
         let node = world.random.usize(0..NODES);

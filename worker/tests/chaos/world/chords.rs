@@ -33,7 +33,7 @@ impl World {
             command.arg(self.results_db).arg(size);
             let () = self.try_ask(&command).unwrap();
             let mut push = redis::cmd("LPUSH");
-            push.arg(kind.queue());
+            push.arg(Keys::new(self.prefix).queue(kind.queue(), 0));
             let mut members = Vec::new();
             for index in 0..size {
                 let (id, number) = self.next_id(kind);

@@ -74,14 +74,6 @@ impl World {
         &mut self.rabbit().nodes[0]
     }
 
-    /// Notes that another program is about to send tasks of a kind. Returns the number of the first and
-    /// how many they are; the ids are the letter of the kind and these numbers.
-    pub fn expect_posts(&mut self, kind: Kind, count: u32) -> (u32, u32) {
-        let (ids, numbers): (Vec<_>, Vec<_>) = (0..count).map(|_| self.next_id(kind)).unzip();
-        self.sends(kind, &ids);
-        (numbers[0], count)
-    }
-
     /// Posts the tasks of dead letters again, as an operator would. Their only cause here is
     /// `poison`.
     pub(super) fn replay_on_rabbitmq(&mut self) {

@@ -18,7 +18,7 @@ use std::time::Duration;
 use celery_client::aio::{Cmd, ConnectOptions, Connection, Value};
 use celery_client::redis::RedisEndpoint;
 use celery_protocol::message::{EncodeOptions, Task};
-use celery_protocol::redis_keys::Keys;
+use celery_protocol::redis_keys::{ChordPart, Keys};
 use celery_testkit::RedisOptions;
 use celery_worker::consumer::{ClaimMode, ConsumerOptions, Transport};
 
@@ -31,15 +31,23 @@ mod native {
     conformance!(crate::redis::Native: holds_waiting_messages, has_priorities, is_reached_by_processes);
 }
 
+mod prefixed {
+    conformance!(by subject crate::redis::Prefixed: holds_waiting_messages, has_priorities);
+}
+
 /// Counts the ready and the unacknowledged messages at one moment: `KEYS` are the lists of a queue,
-/// `unacked` and its index. A message in a held list is not acknowledged either.
+/// `unacked`, its index, and the owners of held lists; `ARGV` is the beginning of the names of these
+/// lists. A message in a held list is not acknowledged either.
 const DEPTH: &str = "local ready = 0
-for list = 1, #KEYS - 2 do ready = ready + redis.call('LLEN', KEYS[list]) end
-local held = math.max(redis.call('HLEN', KEYS[#KEYS - 1]), redis.call('ZCARD', KEYS[#KEYS]))
-for _, owner in ipairs(redis.call('SMEMBERS', 'rs.held.owners')) do
-  held = held + redis.call('LLEN', 'rs.held.' .. owner)
+for list = 1, #KEYS - 3 do ready = ready + redis.call('LLEN', KEYS[list]) end
+local held = math.max(redis.call('HLEN', KEYS[#KEYS - 2]), redis.call('ZCARD', KEYS[#KEYS - 1]))
+for _, owner in ipairs(redis.call('SMEMBERS', KEYS[#KEYS])) do
+  held = held + redis.call('LLEN', ARGV[1] .. owner)
 end
 return {ready, held}";
+
+/// The prefix of all keys of [`Prefixed`].
+const PREFIX: &str = "{suite}:";
 
 /// The longest wait for a server that comes back.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -48,21 +56,42 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub type Redis = Harness<false>;
 /// A consumer that claims by native commands only.
 pub type Native = Harness<true>;
+/// A consumer whose keys have a prefix, as in a cluster. The server refuses every other key and
+/// channel, so that no command and no script names one without the prefix.
+pub type Prefixed = Harness<false, true>;
 
-pub struct Harness<const NATIVE: bool> {
+pub struct Harness<const NATIVE: bool, const PREFIXED: bool = false> {
     server: celery_testkit::Redis,
     pub endpoint: Arc<RedisEndpoint>,
     connection: Option<Connection>,
 }
 
-impl<const NATIVE: bool> Harness<NATIVE> {
+impl<const NATIVE: bool, const PREFIXED: bool> Harness<NATIVE, PREFIXED> {
     fn serve(options: RedisOptions) -> Self {
         let server = options.start().unwrap();
-        Harness {
-            endpoint: RedisEndpoint::from_url(&server.url()).unwrap().into(),
+        let endpoint = RedisEndpoint::from_url(&server.url()).unwrap();
+        let prefix = if PREFIXED { PREFIX } else { "" };
+        let harness = Harness {
+            endpoint: endpoint.with_key_prefix(prefix).into(),
             server,
             connection: None,
+        };
+        harness.limit_keys();
+        harness
+    }
+
+    /// Lets the server refuse all keys and channels without the prefix, if there is one.
+    fn limit_keys(&self) {
+        if PREFIXED {
+            let (keys, channels) = (format!("~{PREFIX}*"), format!("&{PREFIX}*"));
+            let rights = ["resetkeys", &keys, "resetchannels", &channels];
+            let limit = [&["ACL", "SETUSER", "default"], &rights[..]].concat();
+            self.server.cli(&limit).unwrap();
         }
+    }
+
+    fn keys(&self) -> Keys {
+        self.endpoint.keys()
     }
 
     /// Returns the options of a consumer that uses another URL of the server, or another user.
@@ -125,7 +154,7 @@ impl<const NATIVE: bool> Harness<NATIVE> {
     }
 }
 
-impl<const NATIVE: bool> Broker for Harness<NATIVE> {
+impl<const NATIVE: bool, const PREFIXED: bool> Broker for Harness<NATIVE, PREFIXED> {
     type Message = Vec<u8>;
     type Backend = Self;
 
@@ -210,7 +239,7 @@ impl<const NATIVE: bool> Broker for Harness<NATIVE> {
     /// one list go in one command.
     async fn push(&mut self, queue: &str, messages: &[Vec<u8>]) {
         for batch in messages.chunk_by(|one, next| priority(one) == priority(next)) {
-            let list = Keys::new("").queue(queue, priority(&batch[0]));
+            let list = self.keys().queue(queue, priority(&batch[0]));
             let mut words: Vec<&[u8]> = vec![b"LPUSH", list.as_bytes()];
             words.extend(batch.iter().map(Vec::as_slice));
             self.query(&words).await;
@@ -218,11 +247,12 @@ impl<const NATIVE: bool> Broker for Harness<NATIVE> {
     }
 
     async fn depth(&mut self, queue: &str) -> Depth {
-        let keys = Keys::new("");
+        let keys = self.keys();
         let mut names = keys.queue_lists(queue);
-        names.extend([keys.unacked(), keys.unacked_index()]);
+        names.extend([keys.unacked(), keys.unacked_index(), keys.held_owners()]);
         let mut words = vec!["EVAL".to_owned(), DEPTH.to_owned(), names.len().to_string()];
         words.append(&mut names);
+        words.push(keys.held(""));
         let counts = items(self.query(&words).await);
         let count = |place: usize| text(&counts[place]).parse().unwrap();
         Depth {
@@ -232,7 +262,8 @@ impl<const NATIVE: bool> Broker for Harness<NATIVE> {
     }
 
     async fn dead(&mut self) -> Vec<DeadLetter> {
-        let letters = items(self.query(&["XRANGE", "celery.dead", "-", "+"]).await);
+        let stream = self.keys().dead();
+        let letters = items(self.query(&["XRANGE", &stream, "-", "+"]).await);
         letters
             .into_iter()
             .map(|entry| {
@@ -267,6 +298,7 @@ impl<const NATIVE: bool> Broker for Harness<NATIVE> {
 
     async fn restart(&mut self) {
         self.server.restart().unwrap();
+        self.limit_keys();
     }
 
     async fn freeze(&mut self) {
@@ -284,25 +316,28 @@ impl<const NATIVE: bool> Reachable for Harness<NATIVE> {
     }
 }
 
-impl<const NATIVE: bool> Backend for Harness<NATIVE> {
+impl<const NATIVE: bool, const PREFIXED: bool> Backend for Harness<NATIVE, PREFIXED> {
     async fn stored_result(&mut self, id: &str) -> serde_json::Value {
-        let key = format!("celery-task-meta-{id}");
+        let key = self.keys().result(id);
         serde_json::from_str(&self.ask(&["GET", &key]).await).unwrap_or_default()
     }
 
     async fn stored_results(&mut self) -> usize {
-        items(self.query(&["KEYS", "celery-task-meta-*"]).await).len()
+        let pattern = self.keys().result("*");
+        items(self.query(&["KEYS", &pattern]).await).len()
     }
 
     async fn begin_chord(&mut self, group: &str, size: usize) {
-        let key = |part| format!("celery-taskset-meta-{group}.{part}");
-        self.ask(&["DEL", &key("c")]).await;
-        self.ask(&["SET", &key("s"), &size.to_string()]).await;
+        let key = |part| self.endpoint.keys().chord(group, part);
+        let (size_key, claim) = (key(ChordPart::Size), key(ChordPart::Claim));
+        self.ask(&["DEL", &claim]).await;
+        self.ask(&["SET", &size_key, &size.to_string()]).await;
     }
 
     /// A chord that has ended has only the key `.c`, which marks its end.
     async fn open_chords(&mut self) -> usize {
-        let keys = items(self.query(&["KEYS", "celery-taskset-meta-*"]).await);
+        let pattern = format!("{}*", self.keys().group(""));
+        let keys = items(self.query(&["KEYS", &pattern]).await);
         let open: BTreeSet<String> = keys
             .iter()
             .map(text)

@@ -1,12 +1,13 @@
 <?php
 
 // Posts COUNT tasks `proj.sleep` with ids from s<FIRST> on to the queue `play`, one after another:
-// php poster.php BROKER FIRST COUNT
+// php poster.php BROKER FIRST COUNT REPLICAS
 //
 // A task whose post fails is posted again with its id until the broker confirms it, so that it may
 // be there twice, but is never missing.
 
-[, $broker, $first, $count] = $argv;
+[, $broker, $first, $count, $replicas] = $argv;
+ini_set('celery.replicas', $replicas);
 $client = new Celery($broker, null, null, null);
 [$failed, $slowest] = [0, 0.0];
 for ($number = (int) $first; $number < $first + $count; $number++) {
