@@ -1,7 +1,7 @@
 //! Posts and what the broker says about them.
 
 use celery_client::ClientError;
-use celery_client::amqp::blocking::{Post, Queue};
+use celery_client::amqp::blocking::{Post, Queue, QueueType};
 use celery_protocol::names;
 
 use super::*;
@@ -305,4 +305,26 @@ fn pipelined_posts_on_a_lost_connection_are_reported_or_repeated() {
         );
         assert!(queued.iter().filter(|it| *it == id).count() <= 1, "{id}");
     }
+}
+
+#[test]
+fn an_exchange_that_was_deleted_is_created_again() {
+    let node = node();
+    let mut client = with_options(&node.url(), |options| {
+        options.create_missing = Some(QueueType::Quorum);
+    });
+    let named = |id: &str| {
+        let mut post = post("orders", id);
+        post.exchange = "shop".to_owned();
+        post.queue = Some("orders".to_owned());
+        post
+    };
+    within(LONG, |wait| client.publish(&named("a"), wait)).unwrap();
+    // The connection has looked for the exchange, and does not ask again.
+    node.eval(
+        "rabbit_exchange:delete(rabbit_misc:r(<<\"/\">>, exchange, <<\"shop\">>), false, <<\"test\">>)",
+    )
+    .unwrap();
+    within(LONG, |wait| client.publish(&named("b"), wait)).unwrap();
+    assert_eq!(node.depth("/", &["orders"]).unwrap(), (2, 0));
 }
