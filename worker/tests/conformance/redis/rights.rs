@@ -107,7 +107,7 @@ async fn in_all_actions(claim: ClaimMode) {
 
     let url = broker.limited_url();
     broker
-        .ask(&["ACL", "SETUSER", "limited", "+info", "+config|get"])
+        .ask(&["ACL", "SETUSER", "limited", "+info", "+config|get", "+scan"])
         .await;
     let (code, text) = cli(&url, &["check"]);
     assert_eq!(code, Some(0), "{text}");
@@ -229,7 +229,7 @@ async fn without_the_rights_of_native_claims_the_script_claims() {
             "{lacking:?}"
         );
         broker
-            .ask(&["ACL", "SETUSER", "limited", "+info", "+config|get"])
+            .ask(&["ACL", "SETUSER", "limited", "+info", "+config|get", "+scan"])
             .await;
         let (_, text) = cli(&broker.limited_url(), &["check"]);
         // The check cannot try SADD: it changes nothing.
