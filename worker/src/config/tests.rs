@@ -381,12 +381,13 @@ fn each_setting_is_read_from_the_command_line_and_from_a_file() {
         "a sample of each is needed"
     );
     for (setting, (name, option, value, printed)) in SETTINGS.all().zip(SAMPLES) {
-        // The settings of a database are printed beside one, and a prefix of results beside their
-        // server.
+        // The settings of a database are printed beside one, a prefix of results beside their server,
+        // and fields of the log beside their format.
         let beside = match name {
             "database" => "",
             _ if name.starts_with("database") => "database = 'sqlite:y'\n",
             "result_key_prefix" => "result_backend = 'redis://other'\n",
+            "log_fields" => "log_format = 'json'\n",
             _ => "",
         };
         let argument = setting.argument();
