@@ -24,6 +24,9 @@ const LOOKS: u16 = 2;
 /// The longest wait for an answer. A node may never confirm a message that it took while another one
 /// was killed.
 const ANSWER: Duration = Duration::from_secs(5);
+/// How often tasks are offered on a connection. A channel that was opened just after the loss of a
+/// node may refuse them without end, while another one takes them.
+const OFFERS: u32 = 40;
 /// The pause before the next try on another connection.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -165,7 +168,7 @@ impl Rabbit {
             .collect();
         self.with(async |connection| {
             let mut answers = vec![None; publications.len()];
-            loop {
+            for _ in 0..OFFERS {
                 let published = connection.publish_all(POSTS, &publications, &mut answers);
                 published.await?;
                 for answer in &mut answers {
@@ -179,6 +182,7 @@ impl Rabbit {
                 assert!(open, "RabbitMQ refuses the tasks: {answers:?}");
                 tokio::time::sleep(PAUSE).await;
             }
+            Err(Failure::Lost("the node does not take the tasks".to_owned()))
         });
     }
 
