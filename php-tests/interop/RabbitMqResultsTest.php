@@ -13,10 +13,13 @@ use CeleryTests\Wait;
 use PHPUnit\Framework\TestCase;
 
 /**
- * Results of Python workers come as replies over RabbitMQ: Celery's result backend `rpc://`.
+ * Results of Python workers and of ours come as replies over RabbitMQ: Celery's result backend
+ * `rpc://`.
  */
 class RabbitMqResultsTest extends TestCase
 {
+    private const OURS = 'playground';
+
     /** @var array<string, Background> */
     private static array $workers = [];
 
@@ -32,15 +35,20 @@ class RabbitMqResultsTest extends TestCase
         ini_restore('celery.keep_results');
     }
 
-    public function pythons(): array
+    /** Returns the name of each worker: Python Celery in three versions, and ours. */
+    public function workers(): array
     {
-        return array_combine(Programs::PYTHONS, array_map(fn ($version) => [$version], Programs::PYTHONS));
+        $workers = [self::OURS, ...Programs::PYTHONS];
+
+        return array_combine($workers, array_map(fn ($worker) => [$worker], $workers));
     }
 
-    private static function queue(string $version = '5.7'): string
+    private static function queue(string $worker = '5.7'): string
     {
-        $queue = "rpc.$version";
-        self::$workers[$version] ??= Programs::pythonWorkerOnRabbitMq($version, $queue, 1, 'rpc://');
+        $queue = "rpc.$worker";
+        self::$workers[$worker] ??= $worker === self::OURS
+            ? Programs::playgroundOnRabbitMq($queue, 'rpc://', ['-n', "$queue@%h"])
+            : Programs::pythonWorkerOnRabbitMq($worker, $queue, 1, 'rpc://');
 
         return $queue;
     }
@@ -108,11 +116,11 @@ class RabbitMqResultsTest extends TestCase
         $this->fail('the result was there');
     }
 
-    /** @dataProvider pythons */
-    public function test_the_compatible_api_needs_nothing_but_rabbitmq(string $version): void
+    /** @dataProvider workers */
+    public function test_the_compatible_api_needs_nothing_but_rabbitmq(string $worker): void
     {
         $celery = self::celery();
-        $queue = self::queue($version);
+        $queue = self::queue($worker);
         $this->assertSame(5, $celery->PostTask('proj.add', [2, 3], true, $queue)->get(60));
         $failed = $celery->PostTask('proj.fail', ['alas'], true, $queue);
         $this->assertStringContainsString('alas', json_encode($failed->get(60)));
@@ -134,10 +142,10 @@ class RabbitMqResultsTest extends TestCase
         $this->assertFalse($celery->getAsyncResultMessage('proj.add', $polled->getId()));
     }
 
-    /** @dataProvider pythons */
-    public function test_tasks_sets_and_canvases_of_a_client(string $version): void
+    /** @dataProvider workers */
+    public function test_tasks_sets_and_canvases_of_a_client(string $worker): void
     {
-        $queue = self::queue($version);
+        $queue = self::queue($worker);
         $client = new Client(getenv('AMQP_URL'), 'rpc://', queue: $queue);
         $result = $client->sendTask('proj.add', [2, 3]);
         $this->assertSame(5, $result->get(60));
@@ -219,11 +227,12 @@ class RabbitMqResultsTest extends TestCase
         $this->assertSame(7, $new->get(60));
     }
 
-    public function test_any_process_reads_a_queue_of_a_task(): void
+    /** @dataProvider workers */
+    public function test_any_process_reads_a_queue_of_a_task(string $worker): void
     {
         ini_set('celery.reply_queue', 'task');
-        $queue = self::queue();
-        $client = self::client();
+        $queue = self::queue($worker);
+        $client = new Client(getenv('AMQP_URL'), queue: $queue);
         $celery = self::celery();
         $new = $client->sendTask('proj.add', [3, 4]);
         $kept = $celery->PostTask('proj.add', [2, 3], true, $queue);

@@ -31,13 +31,14 @@ final class Programs
     }
 
     /**
-     * Starts the example worker like {@see playground()}, on a queue of the private RabbitMQ. Its
-     * results are in database $db of the private Redis.
+     * Starts the example worker like {@see playground()}, on a queue of the private RabbitMQ, with its
+     * results in $backend: a URL, or a database of the private Redis.
      */
-    public static function playgroundOnRabbitMq(string $queue, int $db, array $options = []): Background
+    public static function playgroundOnRabbitMq(string $queue, int|string $backend, array $options = []): Background
     {
         $program = self::path('examples/playground');
-        $settings = ['--config', __DIR__ . '/rabbitmq.toml', '--result-backend', self::redisUrl($db)];
+        $url = is_int($backend) ? self::redisUrl($backend) : $backend;
+        $settings = ['--config', __DIR__ . '/rabbitmq.toml', '--result-backend', $url];
         $worker = new Background([$program, '-b', getenv('AMQP_URL'), ...$settings, '-Q', $queue, '-l', 'info', ...$options]);
         $worker->waitForText(' ready.', 30);
 

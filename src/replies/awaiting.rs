@@ -218,7 +218,7 @@ impl Awaiting {
         let queue = queues::of_task(id);
         let every_state = self.every_state;
         let old = self.open.get(id).cloned().unwrap_or_default();
-        let mut newest = None;
+        let (mut newest, mut is_left_out) = (None, false);
         let mut reached = false;
         let followed =
             pool::with_limits(source.endpoint, source.limits, deadline, |client, wait| {
@@ -227,6 +227,10 @@ impl Awaiting {
                     let Some(delivery) = delivery else {
                         return Flow::More;
                     };
+                    is_left_out = delivery.content.is_left_out();
+                    if is_left_out {
+                        return Flow::Stop;
+                    }
                     let body = delivery.content.body;
                     let wanted = body != old && (every_state || is_last(&body));
                     newest = Some(body);
@@ -235,6 +239,9 @@ impl Awaiting {
             });
         if reached {
             self.lost = None;
+        }
+        if is_left_out {
+            return Err(dropped(id));
         }
         match (followed, newest) {
             (Err(ClientError::Broker(close)), _) if close.code == NOT_FOUND => Err(no_queue(id)),

@@ -68,6 +68,7 @@ fn of_task(
         client.newest(&queue, wait)
     });
     Ok(match newest {
+        Ok(Some(newest)) if newest.content.is_left_out() => return Err(dropped(id)),
         Ok(newest) => Ok(newest.map(|delivery| delivery.content.body)),
         Err(ClientError::Broker(close)) if close.code == NOT_FOUND => Ok(None),
         Err(error) => Err(error),

@@ -62,9 +62,9 @@ pub(super) fn elsewhere(id: &str) -> Thrown {
 
 pub(super) fn dropped(id: &str) -> Thrown {
     Thrown::celery(format!(
-        "The result of task {id} has arrived, and was dropped because too many results were waiting to be read (more \
-         than 10,000, or than 16 MiB). Read results as they come (Celery\\ResultSet), or keep them in Redis \
-         (celery.result_backend)."
+        "The result of task {id} has arrived, and was dropped: it was larger than PHP's memory_limit allows, or too \
+         many results were waiting to be read (more than 10,000, or than 16 MiB). Read results as they come \
+         (Celery\\ResultSet), or keep them in Redis (celery.result_backend)."
     ))
 }
 

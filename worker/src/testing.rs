@@ -260,6 +260,7 @@ impl TestWorker {
 fn rules(registry: Arc<Registry>) -> Rules {
     Rules {
         results: true,
+        replies: false,
         extended: false,
         form: celery_protocol::result::StoredForm::default(),
         inherit_priority: false,

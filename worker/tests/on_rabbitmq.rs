@@ -2,6 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+#[path = "on_rabbitmq/dead.rs"]
+mod dead;
+#[path = "on_rabbitmq/replies.rs"]
+mod replies;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -26,10 +31,11 @@ fn playground() -> PathBuf {
 
 /// Returns the command of a worker whose unique task is not unique, which needs Redis.
 fn command(broker: &str) -> Command {
-    let settings = concat!(env!("CARGO_TARGET_TMPDIR"), "/on_rabbitmq.toml");
-    std::fs::write(settings, "[annotations.'proj.alone']\nunique = 0\n").unwrap();
+    let folder = env!("CARGO_TARGET_TMPDIR");
+    let settings = format!("{folder}/on_rabbitmq.{}.toml", std::process::id());
+    std::fs::write(&settings, "[annotations.'proj.alone']\nunique = 0\n").unwrap();
     let mut command = Command::new(playground());
-    command.args(["--config", settings, "--broker", broker]);
+    command.args(["--config", &settings, "--broker", broker]);
     command
 }
 
@@ -150,8 +156,10 @@ async fn what_needs_redis_is_refused_by_name() {
         (&["--beat"][..], "beat"),
         (&["--key-prefix", "shop:"], "key_prefix"),
         (&["-Q", "celery.dead"], "dead letters"),
-        (&["--result-backend", "rpc://"], "result_backend"),
-        (&["dead", "list"], "dead needs a broker on Redis"),
+        (
+            &["dead", "replay", "--held"],
+            "dead replay --held needs a broker on Redis",
+        ),
         (&["top", "--once"], "top needs a broker on Redis"),
         (&["beat"], "beat needs a broker on Redis"),
     ] {

@@ -14,7 +14,7 @@ use std::time::Duration;
 use celery_client::amqp::aio::{Confirm, ConnectOptions, Connection, Failure, Publication};
 use celery_client::amqp::{AmqpEndpoint, Queue, QueueType};
 use celery_protocol::amqp::{Event, Method, Properties, Reply, Reserved, Short, Table};
-use celery_testkit::{RabbitMq, RabbitMqOptions, ServerName, free_port};
+use celery_testkit::{Fault, Proxy, RabbitMq, RabbitMqOptions, ServerName, free_port};
 use tokio::time::timeout;
 
 /// Time for a call that should succeed, also on a busy machine.
@@ -68,6 +68,20 @@ fn consume(queue: &str) -> Method<'_> {
         consumer_tag: short("c"),
         no_local: false,
         no_ack: false,
+        exclusive: false,
+        no_wait: false,
+        arguments: Table::default(),
+    }
+}
+
+/// Consumes a queue whose messages the server forgets as it sends them.
+fn listen(queue: &str) -> Method<'_> {
+    Method::BasicConsume {
+        ticket: Reserved::default(),
+        queue: short(queue),
+        consumer_tag: short("l"),
+        no_local: false,
+        no_ack: true,
         exclusive: false,
         no_wait: false,
         arguments: Table::default(),
@@ -327,4 +341,69 @@ async fn tls_is_verified() {
     let plain = url.replace("amqps://", "amqp://");
     let failure = open(&plain).await.unwrap_err().to_string();
     assert!(failure.contains("use amqps://"), "{failure}");
+}
+
+/// Publishes a message for longer than an answer may take.
+async fn a_slow_upload_is_not_late_while_it_goes_on(node: &RabbitMq) {
+    let proxy = Proxy::to_port(node.port()).unwrap();
+    // 16 KiB in each 5 ms: the body takes ten seconds.
+    proxy.set(Fault::Latency(Duration::from_millis(5)));
+    let direct = format!(":{}", node.port());
+    let url = node.url().replace(&direct, &format!(":{}", proxy.port()));
+    let endpoint = AmqpEndpoint::from_url(&url).unwrap();
+    let mut options = ConnectOptions::new("test/slow");
+    options.connect_timeout = LONG;
+    options.response_timeout = Duration::from_secs(4);
+    let mut connection = Connection::open(&endpoint, &options).await.unwrap();
+    connection.open_confirming(POSTS).await.unwrap();
+    let queue = Queue::durable("large");
+    let declared = connection.declare_queue(LOOKS, &queue).await;
+    assert_eq!(declared, Ok(Ok(())));
+    let body = vec![b'x'; 32 << 20];
+    let taken = publish(&mut connection, &[message("large", "1", &body)]).await;
+    assert_eq!(taken, [Confirm::Taken]);
+}
+
+/// Lets more messages arrive than are kept while the owner waits for something else.
+async fn messages_without_acknowledgements_have_a_limit(node: &RabbitMq) {
+    const MOST: usize = 10_000;
+    const SENT: usize = MOST + 100;
+    let mut connection = confirming(&node.url()).await;
+    let queue = Queue::durable("many");
+    let declared = connection.declare_queue(LOOKS, &queue).await;
+    assert_eq!(declared, Ok(Ok(())));
+    let bodies: Vec<String> = (0..SENT).map(|n| n.to_string()).collect();
+    let messages = bodies
+        .iter()
+        .map(|body| message("many", "1", body.as_bytes()));
+    publish(&mut connection, &messages.collect::<Vec<_>>()).await;
+    connection.open_channel(CONSUMER).await.unwrap();
+    let listening = connection.ask(CONSUMER, &listen("many")).await;
+    listening.unwrap().unwrap();
+    let all_sent = async {
+        loop {
+            let looked = connection.look_at_queue(LOOKS, "many").await;
+            if looked.unwrap().unwrap().unwrap().messages == 0 {
+                break;
+            }
+        }
+        // Its answer follows all deliveries.
+        connection.ask(CONSUMER, &barrier()).await.unwrap().unwrap();
+    };
+    timeout(LONG, all_sent).await.unwrap();
+    let mut seen = Vec::new();
+    while let Some(event) = connection.event_at_hand().unwrap() {
+        if let Event::Delivered { delivery, .. } = event {
+            seen.push(String::from_utf8(delivery.content.body).unwrap());
+        }
+    }
+    // The oldest were dropped.
+    assert_eq!(seen, bodies[SENT - MOST..]);
+}
+
+#[tokio::test]
+async fn slow_and_many_messages() {
+    let node = RabbitMqOptions::new().start().unwrap();
+    messages_without_acknowledgements_have_a_limit(&node).await;
+    a_slow_upload_is_not_late_while_it_goes_on(&node).await;
 }

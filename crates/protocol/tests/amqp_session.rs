@@ -267,6 +267,37 @@ fn a_body_is_divided_into_frames_and_a_header_is_not() {
 }
 
 #[test]
+fn a_body_that_is_too_large_is_left_out_if_asked() {
+    let mut options = options();
+    (options.max_body, options.leaves_out) = (10, true);
+    let mut session = Session::new(options);
+    give(&mut session, &amqp_greeting());
+    assert_eq!(session.next_event(), Ok(Some(Event::Tuned)));
+    session.open_channel(1).unwrap();
+    session.confirm(1).unwrap();
+    while session.next_event().unwrap().is_some() {}
+    let part = body(1, b"123456");
+    let bytes = [
+        [deliver(1), header(1, 12), part.clone(), part.clone()].concat(),
+        [deliver(1), header(1, 6), part].concat(),
+    ];
+    let delivered = events(&mut session, &bytes.concat()).unwrap();
+    let bodies: Vec<_> = delivered
+        .iter()
+        .map(|event| match event {
+            Event::Delivered { delivery, .. } => {
+                let content = &delivery.content;
+                let id = content.properties().unwrap().correlation_id;
+                assert_eq!(id, Some(short("id-1")));
+                (content.is_left_out(), &*content.body)
+            }
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(bodies, [(true, &b""[..]), (false, b"123456")]);
+}
+
+#[test]
 fn confirms_and_returns_are_reported_in_their_order() {
     let mut session = open();
     for number in 1..=4 {

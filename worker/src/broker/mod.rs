@@ -51,13 +51,13 @@ pub(crate) use self::ledger::{ACKS, InHand, LINGER, Ledger, Waits};
 pub use self::lock::Lock;
 pub(crate) use self::lock::{Locked, Locking};
 pub use self::options::{AmqpOptions, ClaimMode, QueueOrder, RedisOptions, Results};
-pub(crate) use self::options::{FairQueue, Subscription};
+pub(crate) use self::options::{FairQueue, RPC, Subscription};
 pub(crate) use self::outbound::{Begin, Begun, Outbound};
 pub(crate) use self::queues::Queues;
 pub(crate) use self::revoked::{Revoked, stamp_text, stamps};
 pub(crate) use self::settlement::{
-    Chord, Complete, Document, Fate, Join, Letter, Outgoing, Part, Redelivery, ResultStep, Settled,
-    Settlement, Step,
+    Chord, Complete, Document, Fate, Join, Letter, Outgoing, Part, Redelivery, Reply, ResultStep,
+    Settled, Settlement, Step,
 };
 pub use self::tag::Tag;
 pub use self::transport::Transport;

@@ -144,6 +144,8 @@ impl fmt::Debug for FairQueue {
         f.debug_tuple("FairQueue").field(&self.name).finish()
     }
 }
+/// The URL of [`Results::Replies`].
+pub(crate) const RPC: &str = "rpc://";
 
 /// The place where results go.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -156,6 +158,9 @@ pub enum Results {
     /// To another server. A result is stored before its message is acknowledged, so it may be
     /// stored twice but is never lost.
     Server(Arc<RedisEndpoint>),
+    /// Into the queue that the message of the task names, as replies: Celery's `rpc://`. Another
+    /// broker than RabbitMQ stores them as with [`Broker`](Results::Broker), but has no chords.
+    Replies,
     /// Nowhere.
     Disabled,
 }

@@ -97,16 +97,29 @@ pub(crate) struct Document {
     pub(crate) json: Vec<u8>,
     /// `true` if the state is FAILURE. Failures can live for a time of their own.
     pub(crate) failed: bool,
+    /// Where it goes if results are replies. `None`: nowhere.
+    pub(crate) reply: Option<Box<Reply>>,
 }
 
-impl From<&ResultDoc> for Document {
-    fn from(doc: &ResultDoc) -> Self {
+impl Document {
+    /// Encodes a document. `reply` is its address if results are replies.
+    pub(crate) fn new(doc: &ResultDoc, reply: Option<Box<Reply>>) -> Self {
         Document {
             id: doc.task_id.clone(),
             json: doc.encode(),
             failed: doc.status == State::Failure,
+            reply,
         }
     }
+}
+
+/// The address of the replies to a task, from its message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Reply {
+    /// The queue in which the sender waits.
+    pub(crate) queue: String,
+    /// The id by which the sender knows the task.
+    pub(crate) correlation_id: String,
 }
 
 /// A chord that begins.
@@ -269,9 +282,9 @@ impl Step {
         }
     }
 
-    /// Makes the step that stores a document.
-    pub(crate) fn store(doc: &ResultDoc) -> Step {
-        Step::Result(ResultStep::Store(doc.into()))
+    /// Makes the step that stores a document, and sends it to an address if results are replies.
+    pub(crate) fn store(doc: &ResultDoc, reply: Option<Box<Reply>>) -> Step {
+        Step::Result(ResultStep::Store(Document::new(doc, reply)))
     }
 
     /// Returns how many bytes of this step travel to the broker.

@@ -5,7 +5,7 @@ use std::io::Write;
 use celery_client::mask::mask;
 
 use crate::app::Worker;
-use crate::broker::Results;
+use crate::broker::{RPC, Results};
 use crate::config::{Config, LogFormat};
 use crate::lifecycle::ALWAYS;
 
@@ -36,6 +36,7 @@ pub(crate) fn print(worker: &Worker) {
 fn results(config: &Config) -> String {
     match &config.result_backend {
         Results::Server(server) => server.display_url(),
+        Results::Replies => RPC.to_owned(),
         Results::Disabled => "disabled".to_owned(),
         Results::Broker => config.broker.display_url(),
     }

@@ -191,7 +191,7 @@ impl<'c> Server<'c> {
     fn all(config: &'c Config) -> impl Iterator<Item = Server<'c>> {
         let results = match &config.result_backend {
             Results::Server(server) => Some(Server::Results(server)),
-            Results::Broker | Results::Disabled => None,
+            Results::Broker | Results::Replies | Results::Disabled => None,
         };
         let broker = match &config.broker {
             Endpoint::Redis(redis) => Server::Broker(redis),

@@ -1,35 +1,52 @@
-//! `celery-worker dead`: lists, shows, puts back and deletes dead letters.
+//! `celery-worker dead`: lists, shows, puts back and deletes dead letters. The functions here are those
+//! for Redis; `dead_queue` has those for RabbitMQ.
 
 use std::borrow::Cow;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
+use celery_client::Endpoint;
 use celery_client::aio::{Connection, Failure, Value};
 use celery_client::mask::mask_misplaced;
 use celery_client::redis::RedisEndpoint;
 use celery_client::redis::dead_letters::{self, Letter, RAW, Replayed};
 use celery_protocol::redis_keys::Keys;
 
-use super::held;
 use super::letters::{PAGE, letter, line, page, replay};
 use super::options::{Back, Dead, Which};
 use super::redis::{connect, text};
+use super::{dead_queue, held};
 use crate::config::Config;
+use crate::config::value::ConfigError;
 use crate::printable::one_line;
 
-/// Returns a field as `dead show` prints it. The raw message is unchanged for a program, and
-/// escaped on a terminal.
-fn shown<'v>(name: &str, value: &'v str) -> Cow<'v, str> {
-    if name == RAW && !std::io::stdout().is_terminal() {
-        Cow::Borrowed(value)
-    } else {
+/// Returns a raw message as `dead show` prints it: unchanged for a program, and escaped on a
+/// terminal.
+pub(super) fn shown_raw(value: &str) -> Cow<'_, str> {
+    if std::io::stdout().is_terminal() {
         one_line(value)
+    } else {
+        Cow::Borrowed(value)
     }
+}
+
+/// Runs the subcommand on the broker of the settings.
+///
+/// # Errors
+/// [`ConfigError`] if the broker does not have what the subcommand handles.
+pub(super) async fn run(config: &Config, dead: Dead) -> Result<ExitCode, ConfigError> {
+    if let Dead::Replay(Back { held: true, .. }) = dead {
+        config.redis_for("dead replay --held")?;
+    }
+    Ok(match &config.broker {
+        Endpoint::Redis(redis) => run_on_redis(config, redis, dead).await,
+        Endpoint::Amqp(rabbitmq) => dead_queue::run(config, rabbitmq, dead).await,
+    })
 }
 
 /// Runs the subcommand. Returns exit code 1 if Redis could not be reached or a letter could not be
 /// handled.
-pub(crate) async fn run(config: &Config, redis: &RedisEndpoint, dead: Dead) -> ExitCode {
+async fn run_on_redis(config: &Config, redis: &RedisEndpoint, dead: Dead) -> ExitCode {
     let keys = redis.keys();
     let done = match connect(redis).await {
         Ok(mut connection) => match dead {
@@ -74,7 +91,12 @@ async fn obey(connection: &mut Connection, keys: &Keys, dead: Dead) -> Result<bo
             Some(letter) => {
                 println!("place: {}", letter.place);
                 for (name, value) in &letter.fields {
-                    println!("{}: {}", one_line(name), shown(name, &text(value)));
+                    let value = text(value);
+                    let shown = match &**name {
+                        RAW => shown_raw(&value),
+                        _ => one_line(&value),
+                    };
+                    println!("{}: {shown}", one_line(name));
                 }
                 Ok(true)
             }
@@ -163,7 +185,8 @@ async fn each(
     Ok(good)
 }
 
-fn unknown(place: &str) -> bool {
+/// Reports a place without a letter.
+pub(super) fn unknown(place: &str) -> bool {
     let place = mask_misplaced(place);
     eprintln!("celery-worker: no such dead letter: {}", one_line(&place));
     false

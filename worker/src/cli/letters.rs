@@ -11,9 +11,14 @@ pub(super) const PAGE: usize = 500;
 
 /// Returns a letter as one line. A message cannot break the line with the texts in it.
 pub(super) fn line(letter: &Letter) -> String {
-    let parts =
-        ["queue", "id", "task", "cause"].map(|name| one_line(&letter.field(name)).into_owned());
-    format!("{}  {}", letter.place, parts.join("  "))
+    let fields = ["queue", "id", "task", "cause"].map(|name| letter.field(name));
+    line_of(&letter.place, fields.each_ref().map(|field| &**field))
+}
+
+/// Returns the line of a letter with this place, queue, id, task and cause.
+pub(super) fn line_of(place: &str, fields: [&str; 4]) -> String {
+    let parts = fields.map(one_line);
+    format!("{place}  {}", parts.join("  "))
 }
 
 /// Puts a letter's message back into its queue.

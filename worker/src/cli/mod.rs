@@ -14,6 +14,7 @@ mod beat;
 mod celery;
 mod check;
 mod dead;
+mod dead_queue;
 mod finding;
 mod held;
 mod letters;
@@ -165,8 +166,7 @@ async fn run(
         Some(Command::Check { strict }) => return check::run(builder.settings, strict).await,
         Some(Command::Dead { command }) => {
             let config = Config::new(builder.settings)?;
-            let redis = config.redis_for("dead")?;
-            return Ok(dead::run(&config, redis, command).await);
+            return Ok(dead::run(&config, command).await?);
         }
         Some(Command::Top {
             once,

@@ -74,7 +74,7 @@ pub(crate) enum Command {
     },
     /// Print this program's manual page
     Man,
-    /// Handle messages that could not be run: the stream celery.dead
+    /// Handle messages that could not be run: the stream or queue celery.dead
     Dead {
         #[command(subcommand)]
         command: Dead,

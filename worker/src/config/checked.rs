@@ -19,7 +19,7 @@ use celery_protocol::serializer::Serializer;
 use super::given::{Given, Steps};
 use super::setting::Setting;
 use super::value::{ConfigError, Text};
-use crate::broker::{QueueOrder, Results};
+use crate::broker::{QueueOrder, RPC, Results};
 use crate::consumer::{RouteError, Routes};
 use crate::database::Zone;
 use crate::task::Rate;
@@ -282,6 +282,7 @@ impl Checked for Results {
         match given.as_str() {
             "" => Ok(Results::Broker),
             "disabled" | "disabled://" => Ok(Results::Disabled),
+            "rpc" | RPC => Ok(Results::Replies),
             url => RedisEndpoint::from_url(url)
                 .map(|server| Results::Server(Arc::new(server)))
                 .map_err(|error| error.of_result_backend().to_string()),
@@ -291,6 +292,7 @@ impl Checked for Results {
     fn written(&self) -> Option<String> {
         match self {
             Results::Server(server) => server.written(),
+            Results::Replies => Some(quoted(RPC)),
             Results::Disabled => Some(quoted("disabled")),
             Results::Broker => None,
         }

@@ -105,7 +105,7 @@ impl Config {
         let broker = self.redis();
         let of_broker = broker.map_or("", |broker| broker.key_prefix());
         let server = match (&self.result_backend, broker) {
-            (Results::Disabled, _) | (Results::Broker, None) => return Ok(()),
+            (Results::Disabled | Results::Replies, _) | (Results::Broker, None) => return Ok(()),
             // Beside the keys of the broker, those of results may have another prefix.
             (Results::Broker, Some(broker)) => {
                 let prefix = given.as_deref().unwrap_or(of_broker);
@@ -234,9 +234,9 @@ impl Config {
             (Some(broker), Results::Server(server)) => {
                 broker.keys_with_results(server.key_prefix())
             }
-            (Some(broker), Results::Broker | Results::Disabled) => broker.keys(),
+            (Some(broker), _) => broker.keys(),
             (None, Results::Server(server)) => server.keys(),
-            (None, Results::Broker | Results::Disabled) => Keys::default(),
+            (None, _) => Keys::default(),
         }
     }
 }

@@ -70,14 +70,16 @@ declare_settings! {
         example: "\"shop:\"",
     }
 
-    /// Sets where results go: the URL of a Redis server, or `disabled`.
+    /// Sets where results go: the URL of a Redis server, `rpc://` for replies over RabbitMQ, or
+    /// `disabled`.
     result_backend: Results {
         group: Broker,
         variable: "CELERY_RESULT_BACKEND",
         value: "URL",
         help: "Where results go: a URL, or \"disabled\"",
         default: "the broker",
-        more: "Celery's default is none. With RabbitMQ, the default is none, too",
+        more: "Celery's default is none. With RabbitMQ, the default is none, too, and `rpc://` \
+               sends [replies](../guides/rabbitmq.md#results-without-redis)",
         celery: "result_backend",
         builder: |url: impl Into<String>| url.into(),
         example: "\"redis://localhost/2\"",

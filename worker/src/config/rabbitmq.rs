@@ -16,6 +16,9 @@ use crate::broker::Results;
 const LONGEST_NAME: usize = 255;
 /// The first letters of names that RabbitMQ keeps for itself.
 const RESERVED: &str = "amq.";
+/// Why a broker on Redis has no result backend `rpc://`.
+const NO_REPLIES: &str =
+    "rpc:// means replies over RabbitMQ, and the broker is a Redis, which keeps results itself";
 /// The queue of dead letters.
 const DEAD: &str = "celery.dead";
 
@@ -63,11 +66,14 @@ impl Config {
         redis.ok_or_else(|| ConfigError::new(&SETTINGS.broker, needs_redis(what)))
     }
 
-    /// Refuses the settings that need a broker on Redis, if it is a RabbitMQ. Without a result
-    /// backend, it stores no results.
+    /// Refuses the settings that need a broker on Redis, if it is a RabbitMQ, and replies without
+    /// RabbitMQ. Without a result backend, RabbitMQ stores no results.
     pub(super) fn complete_rabbitmq(&mut self) -> Result<(), ConfigError> {
         if self.redis().is_some() {
-            return Ok(());
+            return match self.result_backend {
+                Results::Replies => Err(ConfigError::new(&SETTINGS.result_backend, NO_REPLIES)),
+                _ => Ok(()),
+            };
         }
         let given: [(&Setting, bool); 6] = [
             (&SETTINGS.key_prefix, self.key_prefix.is_some()),

@@ -93,6 +93,7 @@ mod tests {
             id: id.to_owned(),
             json: id.as_bytes().to_vec(),
             failed: true,
+            reply: None,
         }
     }
 

@@ -118,6 +118,7 @@ impl ConsumerOptions {
     pub(super) fn rules(&self, names: Arc<dyn TaskNames>, encode: Encode, traces: Traces) -> Rules {
         Rules {
             results: self.results != Results::Disabled,
+            replies: self.results == Results::Replies,
             form: self.result_form,
             extended: self.result_extended,
             inherit_priority: self.inherit_parent_priority,

@@ -6,12 +6,14 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use celery_protocol::canvas::CanvasError;
 use celery_protocol::message::{EncodeError, EncodeOptions, Task};
 use celery_protocol::result::StoredForm;
 use celery_protocol::serializer::{Serializer, SerializerError};
 use serde_json::value::RawValue;
 
 use super::routes::Routes;
+use crate::broker::Reply;
 use crate::delivery::TaskNames;
 use crate::trace::Traces;
 
@@ -20,6 +22,15 @@ pub(super) const CELERY: &str = "celery.exceptions";
 
 /// The module of the exceptions about processes.
 pub(super) const BILLIARD: &str = "billiard.exceptions";
+
+/// Why chords cannot be called where results are replies: Celery's words, from
+/// `celery/backends/rpc.py`.
+pub(crate) const NO_CHORDS: &str = r#"The "rpc" result backend does not support chords!
+
+Note that a group chained with a task is also upgraded to be a chord,
+as this pattern requires synchronization.
+
+Result backends that supports chords: Redis, Database, Memcached, and more."#;
 
 /// Returns the result of `this`, or `None` if it panics. The process's panic hook logs the panic.
 ///
@@ -34,6 +45,8 @@ pub(super) fn caught<T>(this: impl FnOnce() -> T) -> Option<T> {
 pub(crate) struct Rules {
     /// `true` if results are stored at all.
     pub(crate) results: bool,
+    /// `true` if results are replies, which this worker cannot read again: Celery's `rpc://`.
+    pub(crate) replies: bool,
     /// The form in which results are stored (`result_serializer`, `result_compression`).
     pub(crate) form: StoredForm,
     /// `true` if results also describe the request (`result_extended`).
@@ -70,6 +83,34 @@ impl Rules {
     pub(crate) fn queue_of(&self, task: &str) -> Arc<str> {
         let route = self.routes.queue(task);
         Arc::clone(route.unwrap_or(&self.default_queue))
+    }
+
+    /// Returns `true` if results are kept where workers find them. Only then can chords be counted.
+    pub(crate) fn keeps_results(&self) -> bool {
+        self.results && !self.replies
+    }
+
+    /// Returns the address of the replies to a task, if results are replies. As in Celery, a message
+    /// that names no queue gets none.
+    pub(crate) fn reply(&self, task: &Task) -> Option<Box<Reply>> {
+        if !self.replies {
+            return None;
+        }
+        let properties = &task.properties;
+        let queue = properties.reply_to.as_deref().filter(|it| !it.is_empty())?;
+        let correlation_id = properties.correlation_id.as_ref().unwrap_or(&task.id);
+        Some(Box::new(Reply {
+            queue: queue.to_owned(),
+            correlation_id: correlation_id.clone(),
+        }))
+    }
+
+    /// Returns why a canvas is not called.
+    pub(super) fn refusal(&self, why: &CanvasError) -> String {
+        match why {
+            CanvasError::NoResults if self.replies => NO_CHORDS.to_owned(),
+            other => other.to_string(),
+        }
     }
 
     /// Returns `true` if the result of this task is stored.

@@ -210,7 +210,7 @@ impl Rules {
             && celery_protocol::names::check_task_id(id).is_ok()
         {
             let doc = ResultDoc::failure(id, &error.exception(), None, now);
-            steps.push(Step::store(&doc));
+            steps.push(Step::store(&doc, None));
         }
         Settlement {
             tag,
@@ -266,7 +266,7 @@ impl Rules {
             let text = format!("{times} workers ended while they read this message.");
             let exception = ExceptionDoc::new("WorkerLostError", text, Some(BILLIARD));
             let doc = ResultDoc::failure(id, &exception, None, now);
-            steps.push(Step::store(&doc));
+            steps.push(Step::store(&doc, None));
         }
         Settlement {
             tag,
@@ -300,7 +300,7 @@ impl Rules {
         self.stores(task).then(|| {
             let state = State::from_word(state);
             let doc = ResultDoc::new(&task.id, state, meta, Some(now.to_string()));
-            Document::from(&self.complete(task, doc))
+            Document::new(&self.complete(task, doc), self.reply(task))
         })
     }
 
@@ -336,7 +336,7 @@ impl Rules {
     }
 
     fn result_step(&self, task: &Task, doc: ResultDoc) -> Step {
-        Step::store(&self.complete(task, doc))
+        Step::store(&self.complete(task, doc), self.reply(task))
     }
 }
 

@@ -382,6 +382,7 @@ mod tests {
     fn judge_task(task: Task, outcome: Outcome) -> Verdict {
         let rules = Rules {
             results: true,
+            replies: false,
             extended: false,
             form: celery_protocol::result::StoredForm::default(),
             inherit_priority: false,

@@ -66,7 +66,7 @@ pub(crate) trait Caller: Send + Sync {
         cause: Option<ExceptionDoc>,
     ) -> Planned;
 
-    /// Returns `true` if results are stored.
+    /// Returns `true` if results are stored where they can be read.
     fn has_results(&self) -> bool;
 }
 

@@ -12,16 +12,18 @@ use celery_protocol::message::{AmqpMessage, EncodeOptions, Task};
 use celery_testkit::{RabbitMq, RabbitMqOptions};
 use celery_worker::consumer::{ConsumerOptions, Results};
 
-use crate::broker::{Broker, DeadLetter, Depth};
+use crate::broker::{Broker, DeadLetter, Depth, Reachable};
 use crate::redis::Redis;
 use crate::rig::Rig;
 
+mod refusals;
+
 mod classic {
-    conformance!(by subject crate::amqp::Classic: has_priorities);
+    conformance!(by subject crate::amqp::Classic: has_priorities, is_reached_by_processes);
 }
 
 mod quorum {
-    conformance!(by subject crate::amqp::Quorum);
+    conformance!(by subject crate::amqp::Quorum: is_reached_by_processes);
 }
 
 /// Classic queues with priorities, as another program has declared them.
@@ -97,10 +99,6 @@ impl<const QUORUM: bool> Harness<QUORUM> {
         Arc::get_mut(&mut self.node).expect("only a node of its own can end")
     }
 
-    pub fn url(&self) -> String {
-        self.node.url_of(&self.vhost)
-    }
-
     async fn open(&self) -> Result<Connection, Failure> {
         let endpoint = AmqpEndpoint::from_url(&self.url()).unwrap();
         let mut options = ConnectOptions::new("harness");
@@ -150,6 +148,12 @@ impl<const QUORUM: bool> Harness<QUORUM> {
             ready,
             unacknowledged,
         }
+    }
+}
+
+impl<const QUORUM: bool> Reachable for Harness<QUORUM> {
+    fn url(&self) -> String {
+        self.node.url_of(&self.vhost)
     }
 }
 

@@ -4,7 +4,7 @@ use std::panic::resume_unwind;
 use std::sync::mpsc;
 
 use celery_client::ClientError;
-use celery_client::amqp::blocking::{Flow, Queue, QueueState, Remains};
+use celery_client::amqp::blocking::{Flow, Known, Queue, QueueState, Remains, Replies};
 
 use super::*;
 
@@ -239,4 +239,31 @@ fn a_state_may_be_held_longer_than_the_server_waits_for_its_acknowledgement() {
     assert_eq!(followed, Ok(()));
     assert_eq!(ids, ["id-0", "id-0", "id-1"]);
     assert!(client.is_connected());
+}
+
+#[test]
+fn a_reply_that_is_too_large_does_not_block_those_behind_it() {
+    let node = node();
+    let mut sender = client(&node.url());
+    let mut reader = with_options(&node.url(), |options| options.max_body = 1_000);
+    let queue = Queue::durable("replies");
+    within(LONG, |wait| sender.declare_queue(&queue, wait)).unwrap();
+    let mut large = post("replies", "large");
+    large.message.body = vec![b'x'; 300_000];
+    let posts = [large, post("replies", "small")];
+    let outcomes = within(LONG, |wait| sender.publish_batch(&posts, wait));
+    assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+    let mut replies = Replies::default();
+    replies.expect("large");
+    replies.expect("small");
+    within(LONG, |wait| {
+        reader.take_ready("replies", wait, |delivery| {
+            replies.take(delivery).unwrap();
+        })
+    })
+    .unwrap();
+    assert_eq!(replies.get("large"), Known::Dropped);
+    assert!(matches!(replies.get("small"), Known::Arrived(_)));
+    assert!(reader.is_connected());
+    holds(&mut sender, "replies", 0);
 }

@@ -9,6 +9,14 @@ use crate::clock::now;
 
 /// The queue of the dead letters.
 pub(super) const QUEUE: &str = "celery.dead";
+/// The headers that describe a letter: the queue, the id and the name of its task, the cause, the
+/// worker that wrote it, and the time.
+pub(super) const QUEUE_OF: &str = "rs-queue";
+pub(super) const ID: &str = "rs-id";
+pub(super) const TASK: &str = "rs-task";
+pub(super) const CAUSE: &str = "rs-cause";
+pub(super) const WORKER: &str = "rs-worker";
+pub(super) const TIME: &str = "rs-time";
 /// The most dead letters that are kept. The oldest ones go first.
 const MOST: u32 = 100_000;
 /// How often a dead letter may be read by the command that lists them. From RabbitMQ 4 on, a quorum
@@ -44,12 +52,12 @@ pub(super) fn arguments(kind: QueueType) -> Fields {
 pub(super) fn headers(letter: &Letter, node: &str) -> Result<TableBuf, AmqpError> {
     let mut headers = TableBuf::default();
     for (name, value) in [
-        ("rs-queue", &*letter.queue),
-        ("rs-id", &letter.id),
-        ("rs-task", &letter.task),
-        ("rs-cause", &letter.cause),
-        ("rs-worker", node),
-        ("rs-time", &now().to_string()),
+        (QUEUE_OF, &*letter.queue),
+        (ID, &letter.id),
+        (TASK, &letter.task),
+        (CAUSE, &letter.cause),
+        (WORKER, node),
+        (TIME, &now().to_string()),
     ] {
         headers.push_text(name, cut(value))?;
     }

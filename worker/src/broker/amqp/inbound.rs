@@ -177,7 +177,9 @@ impl Inbound {
                     return Ok(());
                 };
                 if lane.is_consuming() {
-                    lane.delivered(*delivery);
+                    if let Some((tag, message)) = lane.delivered(*delivery) {
+                        self.shared.publish_anew(tag, message);
+                    }
                 } else {
                     // It was on its way when the consumer ended.
                     lane.refuse(delivery.tag, connection)?;
@@ -474,6 +476,12 @@ impl inbound::Inbound for Inbound {
             return Batch::default();
         }
         self.acks_since = None;
+        for tag in self.shared.kept() {
+            let lane = self.lanes.iter_mut().find(|it| it.call == Some(tag.call));
+            if let Some(lane) = lane {
+                lane.keep(tag.index);
+            }
+        }
         let acks = self.ledger.take_acks(usize::MAX);
         let orders = self.shared.orders();
         let worked = pulse.idle(self.work(&acks, &orders)).await;

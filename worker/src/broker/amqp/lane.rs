@@ -5,7 +5,7 @@
 //! channel. Each opening of a channel therefore has its own number, [`Tag::call`]; tags of an
 //! earlier opening are lost.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,6 +55,8 @@ pub(super) struct Lane {
     pub(super) told: bool,
     /// The messages that were delivered and are not handed out.
     waiting: VecDeque<(u64, Message)>,
+    /// Those that are published anew.
+    anew: HashMap<u64, Message>,
     bytes: usize,
     /// The tags that are not acknowledged.
     outstanding: BTreeSet<u64>,
@@ -71,6 +73,7 @@ impl Lane {
             pauses: Backoff::between(PAUSES.0, PAUSES.1),
             told: false,
             waiting: VecDeque::new(),
+            anew: HashMap::new(),
             bytes: 0,
             outstanding: BTreeSet::new(),
         }
@@ -101,6 +104,7 @@ impl Lane {
     pub(super) fn closed(&mut self) {
         self.call = None;
         self.waiting.clear();
+        self.anew.clear();
         self.bytes = 0;
         self.outstanding.clear();
         self.state = State::Idle(Instant::now());
@@ -118,13 +122,28 @@ impl Lane {
         self.state = State::Idle(Instant::now() + self.pauses.pause());
     }
 
-    /// Takes a message that was delivered.
-    pub(super) fn delivered(&mut self, delivery: Delivery) {
-        let tag = delivery.tag;
+    /// Takes a message that was delivered. Returns it if the broker has delivered it so often that
+    /// it is to be published anew.
+    pub(super) fn delivered(&mut self, delivery: Delivery) -> Option<(Tag, Message)> {
+        let index = delivery.tag;
         let message = Message::new(&self.queue, delivery);
         self.bytes += message.size();
-        self.outstanding.insert(tag);
-        self.waiting.push_back((tag, message));
+        self.outstanding.insert(index);
+        if message.came_back_often()
+            && let Some(call) = self.call
+        {
+            self.anew.insert(index, message.clone());
+            return Some((Tag { call, index }, message));
+        }
+        self.waiting.push_back((index, message));
+        None
+    }
+
+    /// Lets a message be handed out that cannot be published anew.
+    pub(super) fn keep(&mut self, tag: u64) {
+        if let Some(message) = self.anew.remove(&tag) {
+            self.waiting.push_back((tag, message));
+        }
     }
 
     /// Puts a message back that comes too late.
@@ -146,7 +165,7 @@ impl Lane {
 
     /// Puts the messages back that are not handed out.
     pub(super) fn put_back(&mut self, connection: &mut Connection) -> Result<(), Failure> {
-        self.bytes = 0;
+        self.bytes = self.anew.values().map(Message::size).sum();
         // The message that was delivered first comes first again.
         for (tag, _) in std::mem::take(&mut self.waiting).into_iter().rev() {
             self.outstanding.remove(&tag);
@@ -166,6 +185,9 @@ impl Lane {
         for (tag, end) in tags {
             // A tag that is not outstanding would close the channel.
             if self.outstanding.remove(&tag) {
+                if let Some(message) = self.anew.remove(&tag) {
+                    self.bytes -= message.size();
+                }
                 match end {
                     End::Ack => drop(acks.insert(tag)),
                     End::Requeue => back.push(tag),

@@ -18,6 +18,11 @@ use crate::broker::held::{Held, LARGE, Peek};
 
 /// The header with the number of redeliveries that have begun.
 const BEGUN: &str = "rs-begun";
+/// The header in which a quorum queue counts how often a message came back.
+const DELIVERIES: &str = "x-delivery-count";
+/// The count from which on a message is published anew: half of RabbitMQ's default limit, so that
+/// workers may be killed ten more times before that has happened.
+const OFTEN: u64 = 10;
 /// The first letters of all headers of this worker.
 const OWN: &str = "rs-";
 /// Headers that the broker adds to a message that it moves or delivers again.
@@ -26,7 +31,7 @@ const BROKERS: [&str; 6] = [
     "x-first-death-exchange",
     "x-first-death-queue",
     "x-first-death-reason",
-    "x-delivery-count",
+    DELIVERIES,
     "x-acquired-count",
 ];
 /// The first letters of the exchanges of Celery's native delay.
@@ -79,6 +84,19 @@ impl Message {
         self.0.redelivered
     }
 
+    /// Returns `true` if the broker has counted that it came back [`OFTEN`] times. Only quorum queues
+    /// count that.
+    pub(super) fn came_back_often(&self) -> bool {
+        if !self.0.redelivered {
+            return false;
+        }
+        let count = || -> Option<u64> {
+            let headers = self.properties().headers?.to_fields().ok()?;
+            headers.get(DELIVERIES)?.get().parse().ok()
+        };
+        count().is_some_and(|count| count >= OFTEN)
+    }
+
     /// Returns how many of its redeliveries have begun. `None`: no worker has counted one.
     pub(super) fn begun(&self) -> Option<u64> {
         Some(self.0.begun.load(Ordering::Relaxed)).filter(|count| *count != NONE)
@@ -124,6 +142,11 @@ impl Message {
             Ok(headers) => headers.followed_by(&letter),
             Err(_) => letter,
         }
+    }
+
+    /// Returns the body.
+    pub(super) fn body(&self) -> &[u8] {
+        &self.0.content.body
     }
 
     /// Returns a copy for a queue, with other headers.

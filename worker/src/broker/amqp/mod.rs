@@ -39,9 +39,12 @@
 //! * `inbound` – the connection that consumes; `consuming` – its requests; `lane` – the
 //!   channel of a queue.
 //! * `link` – the connection of any other role.
-//! * `outbound` – verdicts; `publisher` – messages that must not get lost.
+//! * `outbound` – verdicts; `publisher` – messages that must not get lost; `replies` – results as
+//!   replies.
 //! * `control` – the channel of remote control, `asking` – replies to the worker's own requests;
 //!   `events` – the channel of events.
+//! * `letters` – the dead letters, for the command line.
+//! * `recount` – messages that the broker has delivered often, published anew.
 //! * `message` – messages as they are delivered and published; `dead` – the queue of dead letters;
 //!   `delay` – Celery's native delay.
 
@@ -53,11 +56,15 @@ mod delay;
 mod events;
 mod inbound;
 mod lane;
+mod letters;
 mod link;
 mod message;
 mod outbound;
 mod publisher;
+mod recount;
+mod replies;
 mod server;
 mod shared;
 
+pub(crate) use self::letters::{Letter, Letters, Replayed};
 pub(crate) use self::server::Server;

@@ -14,12 +14,14 @@ use super::dead;
 use super::delay;
 use super::lane::End;
 use super::message::{self, Message};
-use super::publisher::Publisher;
+use super::publisher::{Publisher, reason};
+use super::replies::Reply;
 use super::shared::Shared;
 use crate::broker::backend::Backend;
 use crate::broker::outbound::{self, Begin, Begun};
 use crate::broker::settlement::{
-    Chord, Complete, Document, Fate, Join, Letter, Part, Redelivery, Settled, Settlement, Step,
+    Chord, Complete, Document, Fate, Join, Letter, Part, Redelivery, ResultStep, Settled,
+    Settlement, Step,
 };
 use crate::broker::tag::Tag;
 use crate::failpoint::failpoint;
@@ -39,6 +41,8 @@ enum Piece<'b> {
     Copy(Message, &'b str, TableBuf),
     /// A text that becomes a dead letter.
     Note(&'b [u8], TableBuf),
+    /// A result, as a reply.
+    Reply(Box<Reply<'b>>),
 }
 
 impl Piece<'_> {
@@ -57,6 +61,7 @@ impl Piece<'_> {
                 body,
                 ..Publication::default()
             }),
+            Piece::Reply(reply) => Ok(reply.publication()),
         }
     }
 }
@@ -111,11 +116,20 @@ impl Outbound {
                     pieces.push(Piece::Written(&outgoing.queue, &outgoing.message));
                 }
                 Step::Note(letter, text) => pieces.push(Piece::Note(text, self.describe(letter)?)),
-                // The results are elsewhere or nowhere, and there are no locks.
+                Step::Result(ResultStep::Store(document)) => {
+                    let reply = self.reply(document);
+                    pieces.extend(reply.map(|it| Piece::Reply(Box::new(it))));
+                }
+                // There are no chords and no locks.
                 Step::Result(_) | Step::Unlock(..) => {}
             }
         }
         Ok((pieces, end))
+    }
+
+    /// Returns a document as a reply, if results are replies.
+    fn reply<'b>(&self, document: &'b Document) -> Option<Reply<'b>> {
+        self.shared.replies?.reply(document)
     }
 
     fn describe(&self, letter: &Letter) -> Result<TableBuf, AmqpError> {
@@ -157,15 +171,6 @@ impl Copy {
     }
 }
 
-/// Returns why a message was not published.
-fn reason(answer: &Confirm) -> String {
-    match answer {
-        Confirm::Unroutable(reason) | Confirm::Refused(reason) => reason.clone(),
-        Confirm::NotTaken => "the broker does not take the message".to_owned(),
-        _ => "no answer".to_owned(),
-    }
-}
-
 impl outbound::Outbound for Outbound {
     type Message = Message;
 
@@ -190,23 +195,27 @@ impl outbound::Outbound for Outbound {
                 Err(error) => settled.failed.push((at, error.to_string())),
             }
         }
-        let mut publications = Vec::with_capacity(pieces.len());
+        let (mut sent, mut publications) = (Vec::new(), Vec::with_capacity(pieces.len()));
         for (piece, at) in pieces.iter().zip(&owners) {
             match piece.publication() {
-                Ok(publication) => publications.push((*at, publication)),
+                Ok(publication) => {
+                    sent.push((*at, piece));
+                    publications.push(publication);
+                }
                 Err(error) => settled.failed.push((*at, error.to_string())),
             }
         }
-        let (owners, publications): (Vec<usize>, Vec<Publication<'_>>) =
-            publications.into_iter().unzip();
         if !publications.is_empty() {
             failpoint!("publish");
             let published = self.publisher.publish(&publications).await;
             failpoint!("confirmed");
             settled.repeated = published.repeated;
-            for (at, answer) in owners.iter().zip(&published.answers) {
-                if *answer != Confirm::Taken {
-                    settled.failed.push((*at, reason(answer)));
+            for ((at, piece), answer) in sent.iter().zip(&published.answers) {
+                match (answer, piece) {
+                    (Confirm::Taken, _) => {}
+                    // Its task has ended, whether or not its sender learns of that.
+                    (answer, Piece::Reply(reply)) => reply.refused(&reason(answer)),
+                    (answer, _) => settled.failed.push((*at, reason(answer))),
                 }
             }
         }
@@ -354,8 +363,19 @@ fn delayed(place: usize, message: &Message, wait: Duration) -> Option<Copy> {
 }
 
 impl Backend for Outbound {
-    async fn store(&mut self, _: &[Document]) {
-        // The results are elsewhere or nowhere.
+    /// Sends documents as replies, if results are replies. Otherwise they are elsewhere or nowhere.
+    async fn store(&mut self, documents: &[Document]) {
+        let replies: Vec<Reply<'_>> = documents.iter().filter_map(|it| self.reply(it)).collect();
+        if replies.is_empty() {
+            return;
+        }
+        let publications: Vec<Publication<'_>> = replies.iter().map(Reply::publication).collect();
+        let published = self.publisher.publish(&publications).await;
+        for (reply, answer) in replies.iter().zip(&published.answers) {
+            if *answer != Confirm::Taken {
+                reply.refused(&reason(answer));
+            }
+        }
     }
 
     async fn count(&mut self, parts: &[Part]) -> Vec<Result<Option<Complete>, String>> {

@@ -15,7 +15,7 @@ use celery_client::backoff::Backoff;
 
 use super::dead;
 use super::delay;
-use super::link::{CONFIRMING, Link, refusal};
+use super::link::{CONFIRMING, Link};
 use super::shared::Shared;
 use crate::monitor::Pulse;
 
@@ -24,6 +24,12 @@ const ASKING: u16 = 2;
 /// How often messages are offered that the broker does not take, mostly because their queue is full.
 /// The pauses between double up to 0.8 s.
 const OFFERS: u32 = 8;
+/// How often in a row the server may close the connection or the channel while one message alone is
+/// under way. That message then counts as refused.
+const CLOSES: u32 = 5;
+/// RabbitMQ's code for a connection that ends because the server stops, or because an operator
+/// closed it.
+const CONNECTION_FORCED: u16 = 320;
 
 /// The connection of a role that publishes.
 pub(super) struct Publisher {
@@ -73,12 +79,20 @@ impl Publisher {
         // A message that the server refuses with its whole channel must not stop the others.
         let mut one_by_one = false;
         let mut offers = Backoff::new();
-        let (mut created, mut offered) = (BTreeSet::new(), 0);
-        while answers.iter().any(Option::is_none) {
+        let (mut created, mut offered, mut closes) = (BTreeSet::new(), 0, 0);
+        while let Some(first) = answers.iter().position(Option::is_none) {
             let tried = self.try_all(messages, &mut answers, one_by_one).await;
             if let Err(failure) = tried {
                 self.link.failed(&failure);
-                one_by_one |= refusal(failure).is_ok();
+                if is_about_a_message(&failure) {
+                    let is_first = one_by_one && answers[first].is_none();
+                    closes = if is_first { closes + 1 } else { 0 };
+                    if closes >= CLOSES {
+                        answers[first] = Some(Confirm::Refused(failure.to_string()));
+                        closes = 0;
+                    }
+                    one_by_one = true;
+                }
                 repeated = true;
                 continue;
             }
@@ -92,12 +106,17 @@ impl Publisher {
                 }
                 created.insert(name);
             }
-            if answers.contains(&Some(Confirm::NotTaken)) && offered < OFFERS {
+            // A message that may get lost is not worth a wait.
+            let is_offered = |message: &Publication<'_>, answer: &Confirm| {
+                *answer == Confirm::NotTaken && !message.may_be_lost
+            };
+            let mut both = messages.iter().zip(&answers);
+            let is_any =
+                both.any(|(it, answer)| answer.as_ref().is_some_and(|of| is_offered(it, of)));
+            if is_any && offered < OFFERS {
                 offered += 1;
                 tokio::time::sleep(offers.pause()).await;
-                again(messages, &mut answers, |_, answer| {
-                    *answer == Confirm::NotTaken
-                });
+                again(messages, &mut answers, is_offered);
             }
         }
         Published {
@@ -200,6 +219,21 @@ impl Publisher {
         }
         delay::bind(connection, ASKING, queue).await
     }
+}
+
+/// Returns why a message was not published.
+pub(super) fn reason(answer: &Confirm) -> String {
+    match answer {
+        Confirm::Unroutable(reason) | Confirm::Refused(reason) => reason.clone(),
+        Confirm::NotTaken => "the broker does not take the message".to_owned(),
+        _ => "no answer".to_owned(),
+    }
+}
+
+/// Returns `true` if the server has closed the connection or the channel because of something that it
+/// received.
+fn is_about_a_message(failure: &Failure) -> bool {
+    matches!(failure, Failure::Closed(close) if close.code != CONNECTION_FORCED)
 }
 
 /// Returns the queues that do not exist, as far as they are named by messages and were not created

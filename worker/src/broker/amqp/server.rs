@@ -13,8 +13,11 @@ use super::inbound::Inbound;
 use super::link::Link;
 use super::message::{self, Message};
 use super::outbound::Outbound;
+use super::publisher::Publisher;
+use super::recount;
+use super::replies::Replies;
 use super::shared::Shared;
-use crate::broker::contract::{Broker, Connectivity};
+use crate::broker::contract::{Broker, Connectivity, Role, Upkeep};
 use crate::broker::control::AnyChannel;
 use crate::broker::events::EventChannel;
 use crate::broker::ledger::Ledger;
@@ -23,6 +26,9 @@ use crate::broker::queues::Queues;
 use crate::broker::redis::{Session, Store};
 use crate::broker::tag::Tag;
 use crate::monitor::Pulse;
+
+/// The name of the role of [`recount`].
+const RECOUNT: &str = "recount";
 
 /// RabbitMQ, and what all roles of a worker share.
 #[derive(Debug)]
@@ -36,13 +42,17 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn new(options: AmqpOptions, subscription: &Subscription<'_>) -> Self {
+        let replies = match subscription.results {
+            Results::Replies => Some(Replies::new(subscription.form)),
+            Results::Broker | Results::Server(_) | Results::Disabled => None,
+        };
         Server {
-            shared: Arc::new(Shared::new(options, subscription.node)),
+            shared: Arc::new(Shared::new(options, subscription.node, replies)),
             queues: Arc::clone(subscription.queues),
             order: subscription.order.clone(),
             results: match subscription.results {
                 Results::Server(server) => Some(Store::new(server, subscription)),
-                Results::Broker | Results::Disabled => None,
+                Results::Broker | Results::Replies | Results::Disabled => None,
             },
         }
     }
@@ -87,6 +97,13 @@ impl Broker for Server {
         let link = Link::new(&self.shared, "control", pulse);
         let results = self.results.as_ref().map(Store::revoked);
         AnyChannel::new(AmqpControl::new(link, results))
+    }
+
+    fn upkeep(&self, upkeep: Upkeep) -> Vec<Role> {
+        vec![Role::new(RECOUNT, &upkeep.pulses, |pulse| {
+            let publisher = Publisher::new(&self.shared, RECOUNT, &pulse);
+            recount::run(Arc::clone(&self.shared), publisher, pulse)
+        })]
     }
 
     fn events(&self, pulse: &Arc<Pulse>) -> Box<dyn EventChannel> {

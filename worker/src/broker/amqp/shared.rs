@@ -15,6 +15,7 @@ use tokio::sync::{Notify, oneshot};
 
 use super::lane::End;
 use super::message::Message;
+use super::replies::Replies;
 use crate::broker::options::AmqpOptions;
 use crate::broker::tag::Tag;
 
@@ -23,11 +24,15 @@ use crate::broker::tag::Tag;
 pub(super) struct Shared {
     pub(super) options: AmqpOptions,
     pub(super) node: String,
+    /// The form of results, if they are replies.
+    pub(super) replies: Option<Replies>,
     pub(super) health: Arc<Health>,
     inner: Mutex<Inner>,
     queues: AtomicU64,
     /// Wakes the part that brings messages: deliveries end.
     pub(super) ordered: Notify,
+    /// Wakes the role that publishes messages anew.
+    pub(super) delivered_often: Notify,
     /// Wakes the end of the worker: the part that brings messages has ended.
     ended: Notify,
 }
@@ -36,6 +41,11 @@ pub(super) struct Shared {
 struct Inner {
     held: HashMap<Tag, Message, foldhash::fast::RandomState>,
     orders: Vec<Order>,
+    /// Messages that the broker has delivered often. The part that brings messages holds them until
+    /// they are published anew, so its limits bound their number.
+    often: Vec<(Tag, Message)>,
+    /// Those that could not be published anew.
+    kept: Vec<Tag>,
     /// `true` once the part that brings messages has ended.
     over: bool,
     /// Its last connection.
@@ -51,14 +61,16 @@ pub(super) struct Order {
 }
 
 impl Shared {
-    pub(super) fn new(options: AmqpOptions, node: &str) -> Self {
+    pub(super) fn new(options: AmqpOptions, node: &str, replies: Option<Replies>) -> Self {
         Shared {
             options,
             node: node.to_owned(),
+            replies,
             health: Arc::default(),
             inner: Mutex::default(),
             queues: AtomicU64::new(0),
             ordered: Notify::new(),
+            delivered_often: Notify::new(),
             ended: Notify::new(),
         }
     }
@@ -135,9 +147,34 @@ impl Shared {
         answer.await.unwrap_or(all)
     }
 
-    /// Returns `true` if deliveries wait for their end.
+    /// Returns `true` if deliveries wait for their end, or to be handed out after all.
     pub(super) fn has_orders(&self) -> bool {
-        !self.lock().orders.is_empty()
+        let inner = self.lock();
+        !inner.orders.is_empty() || !inner.kept.is_empty()
+    }
+
+    /// Lets a message be published anew that the broker has delivered often.
+    pub(super) fn publish_anew(&self, tag: Tag, message: Message) {
+        self.lock().often.push((tag, message));
+        self.delivered_often.notify_one();
+    }
+
+    /// Takes the messages that are to be published anew.
+    pub(super) fn often_delivered(&self) -> Vec<(Tag, Message)> {
+        std::mem::take(&mut self.lock().often)
+    }
+
+    /// Notes messages that cannot be published anew, so that they are handed out as they are.
+    pub(super) fn keep(&self, tags: Vec<Tag>) {
+        if !tags.is_empty() {
+            self.lock().kept.extend(tags);
+            self.ordered.notify_one();
+        }
+    }
+
+    /// Takes the messages that are handed out as they are.
+    pub(super) fn kept(&self) -> Vec<Tag> {
+        std::mem::take(&mut self.lock().kept)
     }
 
     /// Takes the deliveries that end.

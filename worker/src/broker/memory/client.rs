@@ -56,7 +56,7 @@ impl Client {
             queues: Arc::clone(subscription.queues),
             results: match subscription.results {
                 Results::Server(server) => Some(Store::new(server, subscription)),
-                Results::Broker | Results::Disabled => None,
+                Results::Broker | Results::Replies | Results::Disabled => None,
             },
         }
     }

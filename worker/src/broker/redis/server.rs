@@ -37,12 +37,12 @@ impl Server {
     pub(crate) fn new(options: RedisOptions, subscription: &Subscription<'_>) -> Self {
         let keys = match subscription.results {
             Results::Server(server) => options.endpoint.keys_with_results(server.key_prefix()),
-            Results::Broker | Results::Disabled => options.endpoint.keys(),
+            Results::Broker | Results::Replies | Results::Disabled => options.endpoint.keys(),
         };
         let layout = Arc::new(Layout::new(keys, subscription));
         let results = match subscription.results {
             Results::Server(server) => Some(Store::with(server, Arc::clone(&layout))),
-            Results::Broker | Results::Disabled => None,
+            Results::Broker | Results::Replies | Results::Disabled => None,
         };
         Server {
             broker: Connector::new(&options.endpoint, layout),

@@ -4,6 +4,7 @@
 //! knows: the task that was run is their parent, and what cannot be published becomes a dead
 //! letter.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use celery_protocol::canvas::{
@@ -37,8 +38,17 @@ impl Caller for Following<'_> {
         &self.rules.reply_to
     }
 
+    /// Returns the address of the task for the signature that takes its place: the sender of the task
+    /// waits there. Python's worker names its own address, so that the sender gets no reply.
+    fn reply_to_task(&self, task_id: &str) -> Cow<'_, str> {
+        let of_task = self.task.properties.reply_to.as_deref();
+        let is_its_place = self.rules.replies && task_id == self.task.id;
+        let own = of_task.filter(|_| is_its_place);
+        Cow::Borrowed(own.unwrap_or(&self.rules.reply_to))
+    }
+
     fn has_results(&self) -> bool {
-        self.rules.results
+        self.rules.keeps_results()
     }
 
     fn parent(&self) -> Option<&Task> {
@@ -264,7 +274,7 @@ impl<'a> Follow<'a> {
 
     fn not_published(&mut self, text: &RawValue, why: &CanvasError) {
         let Following { rules, task, .. } = self.following;
-        let letter = not_published(rules, task, text, &why.to_string());
+        let letter = not_published(rules, task, text, &rules.refusal(why));
         self.ups.steps.push(letter);
     }
 }

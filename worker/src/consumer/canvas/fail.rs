@@ -18,7 +18,7 @@ use celery_protocol::time::Timestamp;
 use serde_json::value::RawValue;
 
 use super::call::{Follow, not_published};
-use crate::broker::{Part, ResultStep, Step};
+use crate::broker::{Part, Reply, ResultStep, Step};
 use crate::consumer::rules::Rules;
 use crate::consumer::verdict::traceback;
 
@@ -170,7 +170,7 @@ impl<'a> Failing<'a> {
         ) else {
             return;
         };
-        if self.rules.results && !self.full {
+        if self.rules.keeps_results() && !self.full {
             let part = Part {
                 group,
                 index: options.integer("group_index"),
@@ -203,7 +203,15 @@ impl<'a> Failing<'a> {
         doc.children = Some(children);
         doc.group_id = options.text("group_id");
         doc.parent_id = options.text("parent_id");
-        let step = Step::store(&doc);
+        let address = options.text("reply_to").filter(|_| self.rules.replies);
+        let reply = address.map(|queue| {
+            let correlation_id = id.to_owned();
+            Box::new(Reply {
+                queue,
+                correlation_id,
+            })
+        });
+        let step = Step::store(&doc, reply);
         if let Err(why) = self.load.add(step.size()) {
             // This task and the tasks after it are not failed.
             self.full = true;

@@ -35,7 +35,7 @@ use self::call::{Follow, not_published};
 use self::fail::{Failing, Raised};
 pub(crate) use self::follow_up::{FollowUps, MOST};
 pub(crate) use self::join::{after_chord, not_counted};
-use super::rules::Rules;
+use super::rules::{NO_CHORDS, Rules};
 use crate::broker::{Part, ResultStep, Step};
 use crate::delivery::Sent;
 
@@ -162,10 +162,14 @@ fn own_part(
 /// Returns the step that counts a member of a chord.
 fn count_own(rules: &Rules, part: Option<Part>) -> Option<Step> {
     let part = part?;
-    if rules.results && part.task.group.is_some() {
+    if rules.keeps_results() && part.task.group.is_some() {
         return Some(Step::Result(ResultStep::Count(Box::new(part))));
     }
-    let why = "a chord needs a group and a result backend";
+    let why = if rules.replies {
+        NO_CHORDS
+    } else {
+        "a chord needs a group and a result backend"
+    };
     Some(not_published(rules, &part.task, &part.body, why))
 }
 
@@ -191,6 +195,7 @@ mod testing {
     pub(super) fn rules() -> Rules {
         Rules {
             results: true,
+            replies: false,
             extended: false,
             form: celery_protocol::result::StoredForm::default(),
             inherit_priority: false,

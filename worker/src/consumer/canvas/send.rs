@@ -45,7 +45,7 @@ impl Caller for Rules {
         };
         let outcome = calling
             .apply(signature, &[], None, Options::default())
-            .map_err(value_error)?;
+            .map_err(|why| self.raised(&why))?;
         if calling.calls.is_empty() {
             return Err(value_error("a group without tasks"));
         }
@@ -89,7 +89,20 @@ impl Caller for Rules {
     }
 
     fn has_results(&self) -> bool {
-        self.results
+        self.keeps_results()
+    }
+}
+
+impl Rules {
+    /// Returns the exception of a call that is refused.
+    fn raised(&self, why: &CanvasError) -> ExceptionDoc {
+        let text = self.refusal(why);
+        match why {
+            CanvasError::NoResults if self.replies => {
+                ExceptionDoc::new("NotImplementedError", text, Some("builtins"))
+            }
+            _ => value_error(text),
+        }
     }
 }
 
@@ -168,8 +181,8 @@ impl Following<'_> {
         if self.task.embed.chord.is_none() || self.task.group.is_none() {
             return Err(value_error("Current task is not member of any chord"));
         }
-        if !self.rules.results {
-            return Err(value_error("a chord needs a result backend"));
+        if !self.rules.keeps_results() {
+            return Err(self.rules.raised(&CanvasError::NoResults));
         }
         self.family(&mut it.options).map_err(value_error)?;
         Ok(it)
@@ -230,6 +243,7 @@ mod tests {
     use super::super::testing::{MIB, rules};
     use super::*;
     use crate::canvas::{Signature as Call, group};
+    use crate::consumer::rules::NO_CHORDS;
 
     #[test]
     fn what_a_run_sends_is_limited() {
@@ -262,5 +276,52 @@ mod tests {
         // One message may be larger.
         let call = Call::new("echo").arg("x".repeat(MIB)).into_inner().unwrap();
         assert!(rules().plan_call(&task, call, Manner::Send, 0).is_ok());
+    }
+
+    #[test]
+    fn the_replies_of_a_replaced_task_go_to_its_sender() {
+        let mut task = crate::task::testing::task("proj.replace", "[]");
+        task.properties.reply_to = Some("sender".to_owned());
+        let task = Arc::new(task);
+        let addresses = |rules: &Rules, manner| {
+            let steps = [Call::new("proj.first"), Call::new("proj.last")];
+            let call = crate::canvas::chain(steps).into_inner().unwrap();
+            let planned = rules.plan_call(&task, call, manner, 0).unwrap();
+            let [crate::broker::Step::Publish(first)] = &planned.sent.steps[..] else {
+                panic!("{:?}", planned.sent.steps);
+            };
+            let first = Task::decode_redis(&first.message).unwrap();
+            let chain = first.embed.chain.unwrap();
+            let last: serde_json::Value = serde_json::from_str(chain.get()).unwrap();
+            let last = last[0]["options"]["reply_to"].clone();
+            (first.properties.reply_to.unwrap(), last)
+        };
+        let with_replies = Rules {
+            replies: true,
+            ..rules()
+        };
+        let replaced = addresses(&with_replies, Manner::Replace);
+        assert_eq!(replaced, ("r".to_owned(), "sender".into()));
+        let sent = addresses(&with_replies, Manner::Send);
+        assert_eq!(sent, ("r".to_owned(), "r".into()));
+        let stored = addresses(&rules(), Manner::Replace);
+        assert_eq!(stored, ("r".to_owned(), "r".into()));
+    }
+
+    #[test]
+    fn a_chord_is_refused_where_results_are_replies() {
+        let task = Arc::new(crate::task::testing::task("proj.send", "[]"));
+        let with_replies = Rules {
+            replies: true,
+            ..rules()
+        };
+        let header = [Call::new("proj.add"), Call::new("proj.add")];
+        let chord = crate::canvas::chord(header, Call::new("proj.xsum"));
+        let call = chord.into_inner().unwrap();
+        let raised = with_replies.plan_call(&task, call, Manner::Send, 0);
+        let raised = raised.err().unwrap();
+        assert_eq!(raised.exc_type, "NotImplementedError");
+        let said: String = serde_json::from_str(raised.exc_message[0].get()).unwrap();
+        assert_eq!(said, NO_CHORDS);
     }
 }

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::broker::RPC;
 use crate::config::Config;
 use crate::consumer::Results;
 use crate::control::answer::{Answer, answer};
@@ -25,6 +26,7 @@ pub(super) fn settings(config: &Config) -> Map<String, Value> {
         "result_backend": match &config.result_backend {
             Results::Broker => Value::from(config.broker.display_url()),
             Results::Server(server) => Value::from(server.display_url()),
+            Results::Replies => Value::from(RPC),
             Results::Disabled => Value::from("disabled"),
         },
         "accept_content": accept,

@@ -45,7 +45,8 @@ pub(super) async fn run(
         .map(|held| &*held.task.id)
         .collect();
     let documents: Vec<(&str, Vec<u8>)> = match node.config.result_backend {
-        Results::Disabled => Vec::new(),
+        // Only the message of a task names the address of its replies.
+        Results::Disabled | Results::Replies => Vec::new(),
         Results::Broker | Results::Server(_) => {
             let others = ids.iter().filter(|id| !active.contains(*id));
             others

@@ -5,7 +5,7 @@
 //! cannot get rid of its answers reads no more. The future may be dropped at any time: the number
 //! of written bytes and everything that was read stay in the connection.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -18,6 +18,10 @@ use tokio::time::{Instant, timeout_at};
 
 use super::failure::{Failure, in_words};
 use crate::transport::Transport;
+
+/// The most events that are kept while the owner waits for something else, before messages that need no
+/// acknowledgement are dropped. An event is about a kilobyte.
+const MOST_PUT_OFF: usize = 10_000;
 
 /// The options for opening a connection and for waiting for its answers.
 #[derive(Clone, Debug)]
@@ -62,6 +66,10 @@ pub struct Connection {
     /// The bytes that are being written, and how many of them are.
     output: Vec<u8>,
     written: usize,
+    /// The number of bytes that were ever written.
+    sent: u64,
+    /// The consumers whose messages need no acknowledgement: their channels and names.
+    unacknowledged: BTreeSet<(u16, Vec<u8>)>,
     /// What has happened while the owner waited for something else.
     pub(super) put_off: VecDeque<Event>,
     /// The heartbeats, if client and server have agreed on some, and the beginning of their time.
@@ -83,6 +91,8 @@ impl Connection {
             session,
             output: Vec::new(),
             written: 0,
+            sent: 0,
+            unacknowledged: BTreeSet::new(),
             put_off: VecDeque::new(),
             beats: None,
             blocked: None,
@@ -222,6 +232,7 @@ impl Connection {
                 }
                 Poll::Ready(count) => {
                     self.written += count;
+                    self.sent = self.sent.wrapping_add(count as u64);
                     self.note(Heartbeats::sent);
                 }
             }
@@ -246,6 +257,7 @@ impl Connection {
         let opened = self.session.open_channel(channel);
         opened.map_err(Failure::Unsendable)?;
         self.put_off.retain(|event| channel_of(event) != channel);
+        self.unacknowledged.retain(|(of, _)| *of != channel);
         let is_it = |event: &Event| matches!(event, Event::ChannelOpened(of) if *of == channel);
         self.wait_for("a new channel", is_it).await.map(drop)
     }
@@ -268,6 +280,15 @@ impl Connection {
     /// [`Failure::Unsendable`]: nothing was sent, and the connection is still good.
     pub fn tell(&mut self, channel: u16, method: &Method<'_>) -> Result<(), Failure> {
         let sent = self.session.request(channel, method);
+        if let Method::BasicConsume {
+            consumer_tag,
+            no_ack: true,
+            ..
+        } = method
+        {
+            let consumer = consumer_tag.bytes().to_vec();
+            self.unacknowledged.insert((channel, consumer));
+        }
         sent.map_err(Failure::Unsendable)
     }
 
@@ -325,8 +346,35 @@ impl Connection {
             if is_it(&event) {
                 return Ok(event);
             }
-            self.put_off.push_back(event);
+            self.put_off(event);
         }
+    }
+
+    /// Keeps an event for [`event`](Self::event). The server sends messages that need an
+    /// acknowledgement up to the prefetch only. Of the others the oldest is dropped if there are too
+    /// many: the server has forgotten them, as if the connection had been lost.
+    pub(super) fn put_off(&mut self, event: Event) {
+        self.put_off.push_back(event);
+        if self.put_off.len() <= MOST_PUT_OFF || self.unacknowledged.is_empty() {
+            return;
+        }
+        let unacknowledged = |event: &Event| match event {
+            Event::Delivered {
+                channel, consumer, ..
+            } => {
+                let consumer = (*channel, consumer.as_bytes().to_vec());
+                self.unacknowledged.contains(&consumer)
+            }
+            _ => false,
+        };
+        if let Some(oldest) = self.put_off.iter().position(unacknowledged) {
+            self.put_off.remove(oldest);
+        }
+    }
+
+    /// Returns the number of bytes that were ever written.
+    pub(super) fn sent(&self) -> u64 {
+        self.sent
     }
 
     /// Returns the time limit of an answer.

@@ -96,7 +96,7 @@ impl Connection {
                     });
                 }
                 Event::Opened => {}
-                other => self.put_off.push_back(other),
+                other => self.put_off(other),
             }
         }
         Ok(())

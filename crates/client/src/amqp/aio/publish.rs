@@ -153,23 +153,26 @@ impl Connection {
             Event::ChannelClosed(of, close) if of == channel => {
                 return Err(closed(close, open, answers));
             }
-            other => self.put_off.push_back(other),
+            other => self.put_off(other),
         }
         Ok(())
     }
 
     /// Waits for the next event. The time in which the server reads nothing, by its own account,
-    /// does not count.
+    /// does not count. While more of a message is written, its answer is not late.
     async fn event_unless_late(&mut self, channel: u16) -> Result<Event, Failure> {
         /// How often the wait looks whether the alarm has ended.
         const LOOK: Duration = Duration::from_secs(1);
         let mut deadline = Instant::now() + self.response_timeout();
+        let mut sent = self.sent();
         loop {
             let look = deadline.min(Instant::now() + LOOK);
             if let Ok(event) = timeout_at(look, self.new_event()).await {
                 return event;
             }
-            if self.blocked().is_some() {
+            let goes_on = self.sent() != sent;
+            sent = self.sent();
+            if goes_on || self.blocked().is_some() {
                 deadline = Instant::now() + self.response_timeout();
             } else if Instant::now() >= deadline {
                 return Err(Failure::late(&format!("confirms on channel {channel}")));

@@ -24,7 +24,7 @@ pub enum Known<'r> {
     Nothing,
     /// The task was posted, and no reply is kept.
     Awaited,
-    /// A reply has arrived, and was dropped because too many others were kept.
+    /// A reply has arrived, and was dropped because it was too large or too many others were kept.
     Dropped,
     /// A reply is kept.
     Arrived(Arrived<'r>),
@@ -115,7 +115,11 @@ impl Replies {
         let id = id.map(std::borrow::Cow::into_owned);
         match id {
             Some(id) if self.get(&id) != Known::Nothing => {
-                self.keep(id, delivery.content.body);
+                if delivery.content.is_left_out() {
+                    self.drop_reply(&id);
+                } else {
+                    self.keep(id, delivery.content.body);
+                }
                 Ok(())
             }
             _ => Err(delivery),
@@ -151,6 +155,15 @@ impl Replies {
             };
             self.remove_reply(oldest);
             self.tasks.insert(oldest, Task::Dropped);
+        }
+    }
+
+    /// Notes that a reply to a task has arrived and cannot be kept. A last state stays.
+    fn drop_reply(&mut self, task_id: &str) {
+        let key = self.hasher.hash_one(task_id);
+        if !matches!(self.tasks.get(&key), Some(Task::Arrived(reply)) if reply.is_last) {
+            self.remove_reply(key);
+            self.tasks.insert(key, Task::Dropped);
         }
     }
 

@@ -50,6 +50,18 @@ pub(super) struct Arriving {
     /// The header and the size that it announces, once it has arrived.
     header: Option<(Vec<u8>, usize)>,
     body: Vec<u8>,
+    /// `true` if the body is too large, so that its parts are only counted.
+    is_left_out: bool,
+    /// The number of bytes of the body that have arrived.
+    count: usize,
+}
+
+/// The largest body, and what becomes of a larger one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BodyLimit {
+    pub(super) most: usize,
+    /// `true` if a larger body is left out; otherwise it is an error.
+    pub(super) leaves_out: bool,
 }
 
 impl Arriving {
@@ -60,12 +72,14 @@ impl Arriving {
             routing_key,
             header: None,
             body: Vec::new(),
+            is_left_out: false,
+            count: 0,
         }
     }
 
     /// Returns `true` if the body is complete.
     fn is_complete(&self) -> bool {
-        matches!(&self.header, Some((_, size)) if *size == self.body.len())
+        matches!(&self.header, Some((_, size)) if *size == self.count)
     }
 }
 
@@ -109,7 +123,7 @@ impl Channel {
         &mut self,
         number: u16,
         payload: &[u8],
-        max_body: usize,
+        limit: BodyLimit,
     ) -> Result<Option<Event>, AmqpError> {
         let unexpected = AmqpError::Unexpected {
             what: "header",
@@ -120,14 +134,17 @@ impl Channel {
             return Err(unexpected);
         }
         let size = usize::try_from(Properties::body_size(payload)?).unwrap_or(usize::MAX);
-        if size > max_body {
+        arriving.is_left_out = size > limit.most;
+        if arriving.is_left_out && !limit.leaves_out {
             return Err(AmqpError::TooLarge {
                 what: "the body of a message",
-                limit: max_body,
+                limit: limit.most,
             });
         }
         arriving.header = Some((payload.to_vec(), size));
-        arriving.body.reserve(size.min(FIRST_ROOM));
+        if !arriving.is_left_out {
+            arriving.body.reserve(size.min(FIRST_ROOM));
+        }
         Ok(self.arrived(number))
     }
 
@@ -141,12 +158,15 @@ impl Channel {
         let Some((_, size)) = arriving.header else {
             return Err(unexpected);
         };
-        if part.len() > size - arriving.body.len() {
+        if part.len() > size - arriving.count {
             return Err(AmqpError::Malformed(
                 "a body is longer than its header announced",
             ));
         }
-        arriving.body.extend_from_slice(part);
+        arriving.count += part.len();
+        if !arriving.is_left_out {
+            arriving.body.extend_from_slice(part);
+        }
         Ok(self.arrived(number))
     }
 

@@ -18,6 +18,11 @@ impl Content {
         self.header.len() + self.body.len()
     }
 
+    /// Returns `true` if the body was larger than the session accepts, and was left out.
+    pub fn is_left_out(&self) -> bool {
+        self.body.is_empty() && Properties::body_size(&self.header).is_ok_and(|size| size > 0)
+    }
+
     /// Returns the properties.
     ///
     /// # Errors

@@ -60,6 +60,9 @@ pub struct SessionOptions {
     pub frame_max: u32,
     /// The largest body to accept.
     pub max_body: usize,
+    /// `true` if a message with a larger body is handed over without its body. Otherwise it ends the
+    /// connection, so that the broker keeps it.
+    pub leaves_out: bool,
 }
 
 impl SessionOptions {
@@ -73,6 +76,7 @@ impl SessionOptions {
             channel_max: 16,
             frame_max: FRAME_MAX,
             max_body: MAX_BODY,
+            leaves_out: false,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What a session makes of the frames that arrive.
 
-use super::channel::{Arriving, Phase, Purpose};
+use super::channel::{Arriving, BodyLimit, Phase, Purpose};
 use super::event::{Close, Event, Reply};
 use super::{Session, Stage};
 use crate::amqp::error::AmqpError;
@@ -49,14 +49,17 @@ impl Session {
             FrameKind::Header | FrameKind::Body => {
                 let is_header = frame.kind == FrameKind::Header;
                 let what = if is_header { "header" } else { "body" };
-                let max_body = self.options.max_body;
+                let limit = BodyLimit {
+                    most: self.options.max_body,
+                    leaves_out: self.options.leaves_out,
+                };
                 let channel = self.channels.get_mut(&number);
                 let channel = channel.ok_or_else(|| unexpected(what, number))?;
                 if channel.phase == Phase::Closing {
                     return Ok(None);
                 }
                 if is_header {
-                    channel.header(number, frame.payload, max_body)
+                    channel.header(number, frame.payload, limit)
                 } else {
                     channel.body(number, frame.payload)
                 }

@@ -25,6 +25,8 @@ impl Link {
         options.heartbeat = endpoint.heartbeat();
         options.channel_max = OTHERS;
         options.max_body = max_body;
+        // One message that is too large must not keep the others of its queue from being read.
+        options.leaves_out = true;
         let mut link = Self {
             shown: endpoint.display_url_of_one(),
             stream,

@@ -1,0 +1,233 @@
+//! The dead letters, as a command reads them, deletes them and puts them back.
+//!
+//! A queue has no place at which a message could be read. So the letters are taken out one after the
+//! other, and those that are neither deleted nor put back return to the queue at the end, in their
+//! order. Two programs that read at the same time each see a part of the letters.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use celery_client::amqp::AmqpEndpoint;
+use celery_client::amqp::aio::{Confirm, ConnectOptions, Connection, Failure};
+use celery_protocol::amqp::{Delivery, Method, Reply, Reserved, Short};
+use sha2::{Digest, Sha256};
+
+use super::dead;
+use super::message::Message;
+use super::publisher::reason;
+
+/// The channel on which letters are taken.
+const TAKING: u16 = 1;
+/// The channel whose publications are confirmed.
+const CONFIRMING: u16 = 2;
+/// RabbitMQ's code for something that does not exist.
+const NOT_FOUND: u16 = 404;
+/// The cause of a letter that is the signature of a task, not a message.
+const FOLLOW_UP: &str = "follow-up";
+
+/// The fields of a letter: their names here and as headers.
+const FIELDS: [(&str, &str); 6] = [
+    ("queue", dead::QUEUE_OF),
+    ("id", dead::ID),
+    ("task", dead::TASK),
+    ("cause", dead::CAUSE),
+    ("worker", dead::WORKER),
+    ("time", dead::TIME),
+];
+
+/// The letters of a server, the oldest first.
+#[derive(Debug)]
+pub(crate) struct Letters {
+    connection: Connection,
+    /// How many more are read: a letter that is put back may become a new one at once.
+    left: u32,
+}
+
+/// A letter that was taken out.
+#[derive(Debug)]
+pub(crate) struct Letter {
+    /// What names it: a digest of its fields and its body.
+    pub(crate) place: String,
+    /// Its fields, in the order of Redis's letters.
+    pub(crate) fields: Vec<(&'static str, String)>,
+    message: Message,
+    tag: u64,
+}
+
+impl Letter {
+    fn read(delivery: Delivery) -> Self {
+        let tag = delivery.tag;
+        let properties = delivery.content.properties().unwrap_or_default();
+        let headers = properties.headers.unwrap_or_default();
+        let text = |name: &str| match headers.text(name) {
+            Ok(Some(text)) => String::from_utf8_lossy(text).into_owned(),
+            _ => String::new(),
+        };
+        let fields: Vec<_> = FIELDS.map(|(name, header)| (name, text(header))).into();
+        let mut digest = Sha256::new();
+        for (_, value) in &fields {
+            digest.update(value.as_bytes());
+            digest.update([0]);
+        }
+        digest.update(&delivery.content.body);
+        let mut place = String::with_capacity(16);
+        for byte in digest.finalize().iter().take(8) {
+            // Writing to a text cannot fail.
+            let _ = write!(place, "{byte:02x}");
+        }
+        let queue = fields.first().map_or("", |(_, queue)| queue.as_str());
+        let queue = queue.into();
+        Letter {
+            place,
+            fields,
+            message: Message::new(&queue, delivery),
+            tag,
+        }
+    }
+
+    /// Returns a field; empty if the letter does not have it.
+    pub(crate) fn field(&self, name: &str) -> &str {
+        let found = self.fields.iter().find(|(given, _)| *given == name);
+        found.map_or("", |(_, value)| value.as_str())
+    }
+
+    /// Returns the headers of the message as JSON, and its body.
+    pub(crate) fn content(&self) -> (String, &[u8]) {
+        let headers = self.message.headers();
+        let json = headers.and_then(|headers| headers.as_table().to_json());
+        let json = json.unwrap_or_else(|why| format!("cannot be read: {why}"));
+        (json, self.message.body())
+    }
+}
+
+/// What became of a letter that was to be put back.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Replayed {
+    /// Its message is in its queue again.
+    Done,
+    /// It stays where it is, for this reason.
+    Impossible(String),
+}
+
+impl Letters {
+    /// Connects, and counts the letters that are there now.
+    ///
+    /// # Errors
+    /// Any [`Failure`] of the connection.
+    pub(crate) async fn open(endpoint: &AmqpEndpoint) -> Result<Self, Failure> {
+        let options = ConnectOptions::new("celery-worker/cli");
+        let mut connection = Connection::open(endpoint, &options).await?;
+        let left = match connection.look_at_queue(TAKING, dead::QUEUE).await? {
+            Ok(Some(state)) => state.messages,
+            Ok(None) => 0,
+            Err(close) => return Err(Failure::Closed(close)),
+        };
+        Ok(Letters { connection, left })
+    }
+
+    /// Takes the next letter. `None`: there are no more.
+    ///
+    /// # Errors
+    /// Any [`Failure`] of the connection.
+    pub(crate) async fn next(&mut self) -> Result<Option<Letter>, Failure> {
+        if self.left == 0 {
+            return Ok(None);
+        }
+        self.left -= 1;
+        let get = Method::BasicGet {
+            ticket: Reserved::default(),
+            queue: Short::new(dead::QUEUE).map_err(Failure::Unsendable)?,
+            no_ack: false,
+        };
+        match self.connection.ask_opening(TAKING, &get).await? {
+            Ok(Reply::Got(delivery, _)) => Ok(Some(Letter::read(delivery))),
+            Ok(_) => Ok(None),
+            Err(close) if close.code == NOT_FOUND => Ok(None),
+            Err(close) => Err(Failure::Closed(close)),
+        }
+    }
+
+    /// Takes the letters whose places are in the set, and removes these places from it.
+    ///
+    /// # Errors
+    /// Any [`Failure`] of the connection.
+    pub(crate) async fn find(
+        &mut self,
+        places: &mut BTreeSet<String>,
+    ) -> Result<Option<Letter>, Failure> {
+        while !places.is_empty()
+            && let Some(letter) = self.next().await?
+        {
+            if places.remove(&letter.place) {
+                return Ok(Some(letter));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Deletes a letter.
+    ///
+    /// # Errors
+    /// Any [`Failure`] of the connection.
+    pub(crate) async fn delete(&mut self, letter: &Letter) -> Result<(), Failure> {
+        let ack = Method::BasicAck {
+            delivery_tag: letter.tag,
+            multiple: false,
+        };
+        self.connection.tell(TAKING, &ack)?;
+        self.connection.send().await
+    }
+
+    /// Puts the message of a letter back into its queue, and then deletes the letter. If this program
+    /// ends between the two, the message is in both.
+    ///
+    /// # Errors
+    /// Any [`Failure`] of the connection.
+    pub(crate) async fn replay(&mut self, letter: &Letter) -> Result<Replayed, Failure> {
+        let impossible = |why: &str| Ok(Replayed::Impossible(why.to_owned()));
+        let queue = letter.field("queue");
+        if queue.is_empty() {
+            return impossible("its queue is unknown");
+        }
+        if letter.field("cause") == FOLLOW_UP {
+            return impossible("it is the signature of a task, not a message");
+        }
+        let headers = match letter.message.headers() {
+            Ok(headers) => headers,
+            Err(why) => return impossible(&format!("its headers cannot be read: {why}")),
+        };
+        if !self.connection.is_channel_open(CONFIRMING) {
+            self.connection.open_confirming(CONFIRMING).await?;
+        }
+        let publications = [letter.message.copy(queue, &headers)];
+        let mut answer = [None];
+        let published = self
+            .connection
+            .publish_all(CONFIRMING, &publications, &mut answer);
+        published.await?;
+        match answer {
+            [Some(Confirm::Taken)] => {
+                self.delete(letter).await?;
+                Ok(Replayed::Done)
+            }
+            [Some(Confirm::Unroutable(_))] => impossible("its queue does not exist"),
+            [answer] => impossible(&answer.as_ref().map_or_else(String::new, reason)),
+        }
+    }
+
+    /// Returns the other letters to their queue, and ends the connection.
+    ///
+    /// # Errors
+    /// Any [`Failure`]: the server returns the letters once it notices the end.
+    pub(crate) async fn close(mut self) -> Result<(), Failure> {
+        if self.connection.is_channel_open(TAKING) {
+            let all = Method::BasicNack {
+                delivery_tag: 0,
+                multiple: true,
+                requeue: true,
+            };
+            self.connection.tell(TAKING, &all)?;
+        }
+        self.connection.close().await
+    }
+}

@@ -1,0 +1,220 @@
+//! What RabbitMQ does not take, and what it drops.
+
+use std::collections::BTreeSet;
+
+use celery_protocol::amqp::{Frame, FrameKind};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::*;
+use crate::rig::{json, post, succeeded, task};
+
+/// Returns a task whose success is followed by a task in a queue.
+fn followed(id: &str, queue: &str) -> Task {
+    let mut task = task(id);
+    let callback = serde_json::json!([{
+        "task": "proj.echo", "args": [], "kwargs": {}, "options": { "queue": queue },
+    }]);
+    task.embed.callbacks = Some(json(&callback.to_string()));
+    task
+}
+
+/// Finishes the next delivery, which is that of a task.
+async fn finish(rig: &mut Rig, id: &str, result: &str) {
+    let delivery = rig.next().await;
+    assert_eq!(delivery.task.id, id);
+    rig.settler.finish(delivery, succeeded(result));
+}
+
+/// Waits until a queue has this number of messages.
+async fn until_ready(broker: &mut Classic, queue: &str, count: usize) {
+    broker.until_depth(queue, count, 0).await;
+}
+
+#[tokio::test]
+async fn a_message_whose_follow_up_is_refused_is_not_acknowledged() {
+    // The text of a result that is too large for this server.
+    let large = format!("\"{}\"", "x".repeat(200_000));
+    let node = RabbitMqOptions::new().set("max_message_size", "100000");
+    let mut broker: Classic = Harness {
+        node: Arc::new(node.start().unwrap()),
+        vhost: "/".to_owned(),
+        backend: Redis::start().await,
+    };
+    let full = || {
+        let mut queue = Queue::durable("full");
+        queue.arguments.set("x-max-length", &1).unwrap();
+        queue.arguments.set("x-overflow", "reject-publish").unwrap();
+        queue
+    };
+    broker
+        .with(async |connection| {
+            connection.declare_queue(LOOKS, &full()).await?.unwrap();
+            Ok(())
+        })
+        .await;
+    let filler = Classic::message(&task("filler"), &EncodeOptions::new("full", "filler"));
+    broker.push("full", &[filler]).await;
+    let mut options = broker.options();
+    let celery_worker::consumer::Transport::Amqp(amqp) = &mut options.transport else {
+        panic!("another transport");
+    };
+    amqp.create_missing = None;
+    broker
+        .with(async |connection| Classic::declare(connection, "celery").await)
+        .await;
+    let mut rig = Rig::start(options);
+
+    // A queue that is full, one that is missing, and a message that closes the channel.
+    for (queue, first) in [("full", "5"), ("missing", "5"), ("taking", &*large)] {
+        if queue == "taking" {
+            broker
+                .with(async |connection| Classic::declare(connection, queue).await)
+                .await;
+        }
+        post(&mut broker, "celery", &[followed("a", queue)]).await;
+        finish(&mut rig, "a", first).await;
+        let again = rig.next().await;
+        assert!(again.task.redelivered, "{queue}");
+        let purge = Method::QueuePurge {
+            ticket: Reserved::default(),
+            queue: Short::new(queue).unwrap(),
+            no_wait: false,
+        };
+        broker
+            .with(async |connection| {
+                Classic::declare(connection, queue).await?;
+                connection.ask_opening(LOOKS, &purge).await?.unwrap();
+                Ok(())
+            })
+            .await;
+        rig.settler.finish(again, succeeded("5"));
+        until_ready(&mut broker, queue, 1).await;
+        broker.until_depth("celery", 0, 0).await;
+    }
+    assert_eq!(broker.dead().await, []);
+}
+
+/// A relay before a server. It closes each connection over which a text is published, as a server
+/// does for a message that it cannot handle.
+async fn relay(port: u16, text: &'static str) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (client, _) = listener.accept().await.unwrap();
+            tokio::spawn(async move {
+                let server = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+                let (mut answers, mut to_server) = server.into_split();
+                let (mut requests, mut to_client) = client.into_split();
+                let mut back = tokio::spawn(async move {
+                    let _ = tokio::io::copy(&mut answers, &mut to_client).await;
+                    to_client
+                });
+                let (mut seen, mut room) = (Vec::new(), vec![0; 65_536]);
+                while let Ok(count @ 1..) = requests.read(&mut room).await {
+                    seen.extend_from_slice(&room[..count]);
+                    if seen.windows(text.len()).any(|part| part == text.as_bytes()) {
+                        // The server gets nothing of the message, and its last answers arrive first.
+                        drop(to_server);
+                        let mut to_client = (&mut back).await.unwrap();
+                        let _ = to_client.write_all(&close()).await;
+                        let _ = requests.read(&mut room).await;
+                        return;
+                    }
+                    let keep = seen.len().saturating_sub(text.len());
+                    seen.drain(..keep);
+                    if to_server.write_all(&room[..count]).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    address.port()
+}
+
+/// Returns the frame with which a server closes a connection.
+fn close() -> Vec<u8> {
+    let mut payload = Vec::new();
+    let close = Method::ConnectionClose {
+        reply_code: 541,
+        reply_text: Short::new("INTERNAL_ERROR").unwrap(),
+        class_id: 0,
+        method_id: 0,
+    };
+    close.write(&mut payload);
+    let mut frame = Vec::new();
+    let method = Frame {
+        kind: FrameKind::Method,
+        channel: 0,
+        payload: &payload,
+    };
+    method.write(&mut frame, 131_072).unwrap();
+    frame
+}
+
+#[tokio::test]
+async fn a_message_that_costs_every_connection_is_refused_and_stops_no_other() {
+    const MARK: &str = "this closes the connection";
+    let mut broker = Classic::start().await;
+    let port = relay(broker.node.port(), MARK).await;
+    let direct = format!(":{}", broker.node.port());
+    let url = broker.url().replace(&direct, &format!(":{port}"));
+    let mut options = ConsumerOptions::new(
+        Arc::new(AmqpEndpoint::from_url(&url).unwrap()),
+        "celery@test",
+    );
+    options.results = broker.options().results;
+    let mut rig = Rig::start(options);
+    post(
+        &mut broker,
+        "celery",
+        &[followed("bad", "bad"), followed("good", "good")],
+    )
+    .await;
+    let (bad, good) = (rig.next().await, rig.next().await);
+    rig.settler.finish(bad, succeeded(&format!("\"{MARK}\"")));
+    rig.settler.finish(good, succeeded("5"));
+    until_ready(&mut broker, "good", 1).await;
+    let again = rig.next().await;
+    assert!(again.task.redelivered);
+    assert_eq!(again.task.id, "bad");
+    rig.settler.finish(again, succeeded("5"));
+    until_ready(&mut broker, "bad", 1).await;
+    broker.until_clean().await;
+}
+
+#[tokio::test]
+async fn what_only_waited_in_killed_workers_is_not_dropped() {
+    const TASKS: usize = 30;
+    let mut broker = Quorum::start().await;
+    broker
+        .with(async |connection| {
+            // What RabbitMQ 4 does by default.
+            let mut queue = Queue::durable("celery");
+            queue.arguments.set("x-queue-type", "quorum").unwrap();
+            queue.arguments.set("x-delivery-limit", &20).unwrap();
+            connection.declare_queue(LOOKS, &queue).await?.unwrap();
+            Ok(())
+        })
+        .await;
+    let tasks: Vec<Task> = (0..TASKS).map(|n| task(&n.to_string())).collect();
+    post(&mut broker, "celery", &tasks).await;
+    for _ in 0..25 {
+        let mut rig = Rig::start(broker.options());
+        let mut waiting = Vec::new();
+        while waiting.len() < TASKS {
+            waiting.push(rig.next().await);
+        }
+        // Messages that were published anew are acknowledged.
+        broker.until_depth("celery", 0, TASKS).await;
+        drop(rig);
+        broker.until_depth("celery", TASKS, 0).await;
+    }
+    let mut rig = Rig::start(broker.options());
+    let ids: BTreeSet<String> = rig.finish(TASKS).await.into_iter().collect();
+    assert_eq!(ids.len(), TASKS);
+    broker.until_clean().await;
+    assert_eq!(broker.dead().await, []);
+}
