@@ -198,6 +198,10 @@ fn a_server_that_loads_or_cannot_save_is_waited_for() {
             ("{\"a\":1}\r\n", LOADING),
             ("", LOADING),
             ("", LOADING),
+        ],
+        // A server that loads may have become a replica, so its connection is replaced.
+        &[
+            ENTER,
             ("{\"a\":1}\r\n", ":1\r\n:1\r\n"),
             ("", MISCONF),
             ("{\"a\":1}\r\n", ":1\r\n"),
