@@ -55,6 +55,6 @@ not reached
 not reached
 not reached
 asked again in 5 s
-int(10)
+int(11)
 int(1)
 NULL
