@@ -72,7 +72,7 @@ impl MariaDb {
         copy_folder(&template()?, &folder.path().join("data"))?;
         fs::write(folder.path().join("init.sql"), first_statements())
             .map_err(Error::io("writing init.sql"))?;
-        let (port, process) = on_a_free_port("Bind on TCP/IP port", |port| {
+        let (port, process) = on_a_free_port(&["Bind on TCP/IP port"], |port| {
             Ok((port, spawn(&extra, port, folder.path())?))
         })?;
         Ok(Self {

@@ -29,16 +29,20 @@ pub fn free_port() -> Result<u16, Error> {
     Ok(address.port())
 }
 
-/// Starts a server on a free port; retries on another port while its error says that the port is
-/// `taken`.
+/// Starts a server on a free port; retries on another port while its error has one of the texts that
+/// say that the port is `taken`.
 pub(crate) fn on_a_free_port<T>(
-    taken: &str,
+    taken: &[&str],
     mut start: impl FnMut(u16) -> Result<T, Error>,
 ) -> Result<T, Error> {
     let mut tries = 1;
     loop {
         match start(free_port()?) {
-            Err(Error::Ended { log, .. }) if tries < TRIES && log.contains(taken) => tries += 1,
+            Err(Error::Ended { log, .. })
+                if tries < TRIES && taken.iter().any(|text| log.contains(text)) =>
+            {
+                tries += 1;
+            }
             outcome => return outcome,
         }
     }

@@ -85,7 +85,7 @@ impl Postgres {
             .and_then(|mut file| writeln!(file, "{settings}"))
             .map_err(Error::io("writing the settings"))?;
         let (port, process) =
-            on_a_free_port("could not bind", |port| Ok((port, spawn(port, path)?)))?;
+            on_a_free_port(&["could not bind"], |port| Ok((port, spawn(port, path)?)))?;
         Ok(Self {
             process,
             port,

@@ -24,6 +24,9 @@ use crate::{Certificates, Error, Process, ServerName, free_port, wait_for};
 
 mod node;
 
+/// What the server says of a port that is taken: of its own ports, and of the one for other nodes.
+const TAKEN: [&str; 2] = ["already in use", "dist_port_already_used"];
+
 /// The options of a private RabbitMQ. Default: a plain node.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
@@ -147,7 +150,7 @@ impl RabbitMq {
             None => None,
         };
         let starter = options.starter.clone();
-        let (ports, epmd, process, joints) = on_a_free_port("already in use", |amqp| {
+        let (ports, epmd, process, joints) = on_a_free_port(&TAKEN, |amqp| {
             let ports = Ports {
                 amqp,
                 tls: free_port()?,

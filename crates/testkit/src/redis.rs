@@ -151,7 +151,7 @@ impl Redis {
             .tempdir()
             .map_err(Error::io("making a temporary folder"))?;
         let ((port, tls, cluster_port), process) =
-            on_a_free_port("Address already in use", |port| {
+            on_a_free_port(&["Address already in use"], |port| {
                 let tls = match options.tls {
                     Some(name) => Some(Tls {
                         port: free_port()?,

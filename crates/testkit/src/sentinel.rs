@@ -196,7 +196,7 @@ impl Sentinel {
             .prefix("sentinel-")
             .tempdir()
             .map_err(Error::io("making a temporary folder"))?;
-        let (port, process) = on_a_free_port("Address already in use", |port| {
+        let (port, process) = on_a_free_port(&["Address already in use"], |port| {
             // A Sentinel writes what it learns into this file.
             let file = folder.path().join("sentinel.conf");
             fs::write(&file, format!("port {port}\n{settings}"))
