@@ -41,6 +41,8 @@ pub(crate) struct Letters {
     connection: Connection,
     /// How many more are read: a letter that is put back may become a new one at once.
     left: u32,
+    /// The tags of the letters that were taken and not deleted.
+    taken: BTreeSet<u64>,
 }
 
 /// A letter that was taken out.
@@ -122,7 +124,11 @@ impl Letters {
             Ok(None) => 0,
             Err(close) => return Err(Failure::Closed(close)),
         };
-        Ok(Letters { connection, left })
+        Ok(Letters {
+            connection,
+            left,
+            taken: BTreeSet::new(),
+        })
     }
 
     /// Takes the next letter. `None`: there are no more.
@@ -140,7 +146,10 @@ impl Letters {
             no_ack: false,
         };
         match self.connection.ask_opening(TAKING, &get).await? {
-            Ok(Reply::Got(delivery, _)) => Ok(Some(Letter::read(delivery))),
+            Ok(Reply::Got(delivery, _)) => {
+                self.taken.insert(delivery.tag);
+                Ok(Some(Letter::read(delivery)))
+            }
             Ok(_) => Ok(None),
             Err(close) if close.code == NOT_FOUND => Ok(None),
             Err(close) => Err(Failure::Closed(close)),
@@ -175,6 +184,7 @@ impl Letters {
             multiple: false,
         };
         self.connection.tell(TAKING, &ack)?;
+        self.taken.remove(&letter.tag);
         self.connection.send().await
     }
 
@@ -215,18 +225,24 @@ impl Letters {
         }
     }
 
-    /// Returns the other letters to their queue, and ends the connection.
+    /// Returns the other letters to their queue, and ends the connection. Each is returned by itself:
+    /// RabbitMQ may change the order of letters that are returned by one method.
     ///
     /// # Errors
     /// Any [`Failure`]: the server returns the letters once it notices the end.
     pub(crate) async fn close(mut self) -> Result<(), Failure> {
-        if self.connection.is_channel_open(TAKING) {
-            let all = Method::BasicNack {
-                delivery_tag: 0,
-                multiple: true,
+        let taken = std::mem::take(&mut self.taken);
+        // The end of a channel has returned all of its letters.
+        for delivery_tag in taken {
+            if !self.connection.is_channel_open(TAKING) {
+                break;
+            }
+            let back = Method::BasicNack {
+                delivery_tag,
+                multiple: false,
                 requeue: true,
             };
-            self.connection.tell(TAKING, &all)?;
+            self.connection.tell(TAKING, &back)?;
         }
         self.connection.close().await
     }
