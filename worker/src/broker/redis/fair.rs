@@ -62,7 +62,9 @@ pub(super) async fn sort(mut session: Session, queues: Vec<FairQueue>, pulse: Ar
             tried = Some(Instant::now());
         }
         let mut moved = 0;
-        for queue in &queues {
+        let consumed = session.layout.queues().names();
+        // A queue that was cancelled is left to the workers that still consume it.
+        for queue in queues.iter().filter(|it| consumed.contains(&it.name)) {
             let lists = Lists::of(&session, queue);
             moved += session.sort_queue(queue, &lists).await;
             session.follow_groups(queue, &lists, tries).await;
