@@ -197,6 +197,8 @@ fn the_fields_of_a_json_line_can_be_chosen() {
     assert_eq!(line["task"], "proj.add");
     assert_eq!(line["task_id"], "a");
     assert_eq!(line["pid"], worker.pid());
+    // The next task is for the second worker.
+    drop(worker);
     // The star stands for the others.
     let all = [&options[..], &["--log-fields", "severity=level,*"]].concat();
     let mut worker = start(&mut command(&redis, &all));

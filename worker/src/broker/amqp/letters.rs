@@ -1,8 +1,8 @@
 //! The dead letters, as a command reads them, deletes them and puts them back.
 //!
 //! A queue has no place at which a message could be read. So the letters are taken out one after the
-//! other, and those that are neither deleted nor put back return to the queue at the end, in their
-//! order. Two programs that read at the same time each see a part of the letters.
+//! other, and those that are neither deleted nor put back return to the queue at the end. RabbitMQ may
+//! change their order then. Two programs that read at the same time each see a part of the letters.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
