@@ -1,7 +1,7 @@
 //! Publishes messages that must not get lost, on the connection of a role.
 //!
-//! The connection sends no heartbeats, because its role may have nothing to do for days. TCP's own probes show a
-//! server that has vanished, and the next batch opens a new connection.
+//! The connection sends no heartbeats, because its role may have nothing to do for days. TCP's own
+//! probes show a server that has vanished, and the next batch opens a new connection.
 //!
 //! A batch that met a lost connection is published again, as far as it has no answers. Its messages
 //! may then be in their queues twice: at least once is what RabbitMQ can give.
