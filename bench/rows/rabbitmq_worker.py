@@ -8,6 +8,7 @@ acknowledgement.
 The fastest possible is a bare consumer over lapin, which acknowledges a hundred messages at a time.
 """
 
+import contextlib
 import json
 import os
 import tempfile
@@ -21,6 +22,8 @@ from harness import processors
 from harness.broker import NUMBER, TASK_ID
 from harness.measure import Sample, Table, figure, interleave
 from harness.systems import STALLED, Worker
+
+from . import database
 
 QUEUE = "celery"
 QUEUES = {"classic": {}, "quorum": {"x-queue-type": "quorum"}}
@@ -86,14 +89,7 @@ class Drains:
 
     def task_created(self):
         many, few = self.bench.count(20_000, quick=5_000), self.bench.count(1_000, quick=300)
-        self.bench.sql(
-            "CREATE TABLE tasks (id int unsigned auto_increment primary key, name varchar(255) not null,"
-            " status varchar(255) not null default 'pending', message varchar(255), created_at timestamp null,"
-            " updated_at timestamp null)"
-        )
-        self.bench.sql(f"INSERT INTO tasks (name, created_at) SELECT 'a task', UTC_TIMESTAMP() FROM seq_1_to_{many}")
-        # Old statistics would show an almost empty table, and an UPDATE of 500 ids would scan all rows.
-        self.bench.sql("ANALYZE TABLE tasks")
+        database.create(self.bench, many)
         ours = [self.bench.binary("celery-worker"), "--result-backend", os.environ["REDIS_URL"]]
         systems = {
             OURS: self.updating(ours, many),
@@ -149,11 +145,11 @@ class Drains:
         """Like `draining`, for `task_created`: until the last row is written."""
 
         def measure():
-            self.bench.sql("UPDATE tasks SET status = 'pending', message = NULL, updated_at = NULL")
+            database.reset(self.bench)
             self.fill("task_created", range(1, count + 1))
             with self.running(command, **environment) as worker:
                 begin = self.wait_until(lambda left: left < count, worker)
-                while (done := self.completed(count)) < count and time.perf_counter() < begin + STALLED:
+                while (done := database.completed(self.bench, count)) < count and time.perf_counter() < begin + STALLED:
                     worker.check()
                     time.sleep(0.005)
                 end = time.perf_counter()
@@ -161,12 +157,15 @@ class Drains:
 
         return measure
 
-    def completed(self, count):
-        return self.bench.sql(f"SELECT COUNT(*) FROM tasks WHERE id <= {count} AND status = 'completed'")[0][0]
-
+    @contextlib.contextmanager
     def running(self, command, **environment):
+        """Runs a worker meanwhile."""
         self.bench.redis.flushdb()
-        return Running(Worker(command, CELERY_BROKER_URL=os.environ["AMQP_URL"], **environment))
+        worker = Worker(command, CELERY_BROKER_URL=os.environ["AMQP_URL"], **environment)
+        try:
+            yield worker
+        finally:
+            worker.stop()
 
     def fill(self, task, numbers):
         """Fills the queue with messages of `task(number)`."""
@@ -201,19 +200,6 @@ def idle_since(worker):
         if used > before + 1.5 / processors.TICKS:
             since, before = time.perf_counter(), used
     return since
-
-
-class Running:
-    """Stops a worker at the end of a block."""
-
-    def __init__(self, worker):
-        self.worker = worker
-
-    def __enter__(self):
-        return self.worker
-
-    def __exit__(self, *_):
-        self.worker.stop()
 
 
 def messages(task, numbers):

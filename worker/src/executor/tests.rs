@@ -324,28 +324,42 @@ async fn a_hard_limit_stops_a_task() {
     assert_eq!(bench.outcome().await.1, "TimedOut(10ms)");
 }
 
-#[tokio::test]
-async fn a_call_that_waits_for_a_core_has_not_started() {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let (begun, mut begin) = mpsc::unbounded_channel();
-    let (release, gate) = std::sync::mpsc::channel::<()>();
-    let gate = std::sync::Mutex::new(gate);
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Returns a blocking task that keeps a core until it is released, once for each of its calls.
+fn computing() -> (TaskDef, Spin) {
+    let (begins, begun) = mpsc::unbounded_channel();
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let released = std::sync::Mutex::new(released);
     let task = TaskDef::blocking("t", move |_| {
-        let _ = begun.send(());
-        let _ = gate.lock().map(|gate| gate.recv());
+        let _ = begins.send(());
+        let _ = released.lock().map(|released| released.recv());
         answer(42)
     });
-    let mut bench = Bench::new(cores + 1, vec![task]);
-    for _ in 0..=cores {
+    (task, Spin { begun, release })
+}
+
+/// Sends a call for each core and one more, and waits until every core has one.
+async fn occupy_the_cores(bench: &mut Bench, spin: &mut Spin) {
+    for _ in 0..=cores() {
         bench.send("t", "[]", 0).await;
     }
-    for _ in 0..cores {
-        begin.recv().await.unwrap();
+    for _ in 0..cores() {
+        spin.begun.recv().await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_call_that_waits_for_a_core_has_not_started() {
+    let (cores, (task, mut spin)) = (cores(), computing());
+    let mut bench = Bench::new(cores + 1, vec![task]);
+    occupy_the_cores(&mut bench, &mut spin).await;
     bench.shutdown.advance(Phase::Warm);
     assert_eq!(bench.outcome().await.1, "NotStarted");
     for _ in 0..cores {
-        release.send(()).unwrap();
+        spin.release.send(()).unwrap();
         assert_eq!(bench.outcome().await.1, "success 42");
     }
     assert_eq!(bench.ended.await.unwrap(), Ended::Asked);
@@ -353,26 +367,13 @@ async fn a_call_that_waits_for_a_core_has_not_started() {
 
 #[tokio::test]
 async fn the_time_limits_are_those_of_the_moment_at_which_a_core_is_free() {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let (begun, mut begin) = mpsc::unbounded_channel();
-    let (release, gate) = std::sync::mpsc::channel::<()>();
-    let gate = std::sync::Mutex::new(gate);
-    let task = TaskDef::blocking("t", move |_| {
-        let _ = begun.send(());
-        let _ = gate.lock().map(|gate| gate.recv());
-        answer(42)
-    });
+    let (task, mut spin) = computing();
     let mut registry = None;
-    let mut bench = Bench::with(cores + 1, vec![task], |stage| {
+    let mut bench = Bench::with(cores() + 1, vec![task], |stage| {
         stage.stuck_after = Duration::from_millis(10);
         registry = Some(Arc::clone(&stage.shared.registry));
     });
-    for _ in 0..=cores {
-        bench.send("t", "[]", 0).await;
-    }
-    for _ in 0..cores {
-        begin.recv().await.unwrap();
-    }
+    occupy_the_cores(&mut bench, &mut spin).await;
     // The last call has a slot and waits for a core.
     let limits = crate::task::TimeLimits {
         soft: None,
@@ -380,10 +381,10 @@ async fn the_time_limits_are_those_of_the_moment_at_which_a_core_is_free() {
     };
     let registry = registry.unwrap();
     registry.get("t").unwrap().live.set_time_limits(limits);
-    release.send(()).unwrap();
+    spin.release.send(()).unwrap();
     assert_eq!(bench.outcome().await.1, "success 42");
     assert_eq!(bench.outcome().await.1, "TimedOut(10ms)");
-    drop(release);
+    drop(spin.release);
 }
 
 /// Returns a task that refuses every batch that holds a 13, and counts its runs.
@@ -521,7 +522,7 @@ async fn a_batch_that_never_yields_is_stuck() {
 struct Spin {
     /// Gets a message when the task begins.
     begun: mpsc::UnboundedReceiver<()>,
-    /// Its drop ends the task.
+    /// A message ends one call of the task, and its drop ends all.
     release: std::sync::mpsc::Sender<()>,
 }
 

@@ -8,12 +8,9 @@ use crate::busy::{SMALL, at_work, busy, last, says, seconds};
 use crate::programs::{Worker, through};
 use crate::world::{Kind, PATIENCE, World, by_scale};
 
-/// Puts a faulty network between worker and Redis for a while, and then a healthy one.
-fn on_a_faulty_way(scenario: &'static str, fault: Fault, seconds: u64, gives_up: bool) {
-    let mut world = World::new(scenario);
-    let proxy = Proxy::to_port(world.redis.port()).unwrap();
-    world.broker = format!("redis://127.0.0.1:{}/0", proxy.port());
-    let workers = busy(&mut world);
+/// Makes a network faulty for a while, in which tasks are posted, and then healthy. With `gives_up`, the
+/// worker must open another connection meanwhile.
+pub fn disturb(world: &mut World, proxy: &Proxy, fault: Fault, seconds: u64, gives_up: bool) {
     proxy.set(fault);
     if fault == Fault::Reset {
         proxy.reset_all();
@@ -21,7 +18,7 @@ fn on_a_faulty_way(scenario: &'static str, fault: Fault, seconds: u64, gives_up:
     world.post(Kind::Noop, 50);
     let connections = proxy.accepted();
     world.fault = Duration::from_secs(seconds);
-    world.wait_until_open(0, Duration::from_secs(seconds));
+    world.wait_until_open(0, world.fault);
     if gives_up {
         wait_for(PATIENCE, "a connection to be given up", || {
             proxy.accepted() > connections
@@ -30,6 +27,15 @@ fn on_a_faulty_way(scenario: &'static str, fault: Fault, seconds: u64, gives_up:
     }
     proxy.set(Fault::None);
     world.one_more_soon(Kind::Noop);
+}
+
+/// Puts a faulty network between worker and Redis for a while, and then a healthy one.
+fn on_a_faulty_way(scenario: &'static str, fault: Fault, seconds: u64, gives_up: bool) {
+    let mut world = World::new(scenario);
+    let proxy = Proxy::to_port(world.redis.port()).unwrap();
+    world.broker = format!("redis://127.0.0.1:{}/0", proxy.port());
+    let workers = busy(&mut world);
+    disturb(&mut world, &proxy, fault, seconds, gives_up);
     world.finish(1, workers);
 }
 

@@ -11,13 +11,12 @@ use celery_client::redis::blocking::{Client, ClientOptions, Publish, Revoke};
 use celery_protocol::control::Request;
 use celery_testkit::{Redis, RedisCluster, RedisOptions, ServerName, wait_for};
 
-use super::{PLENTY, at_leisure, client_of, client_with, post, posts, queued, within};
+use super::{
+    FAILOVER, PLENTY, at_leisure, client_of, client_with, post, post_again, posts, queued, within,
+};
 
 const PREFIX: &str = "{celery}:";
 const QUEUE: &str = "{celery}:q";
-
-/// The longest time for a failover on a busy machine.
-const FAILOVER: Duration = Duration::from_mins(1);
 
 /// A final result.
 const DONE: &str = r#"{"status": "SUCCESS", "result": 5, "task_id": "a"}"#;
@@ -39,17 +38,6 @@ fn assert_only_prefixed(cluster: &RedisCluster, owner: usize) {
             assert_eq!(keys, [""; 0], "of node {index}");
         }
     }
-}
-
-/// Posts until a post succeeds.
-fn post_again(client: &mut Client, id: &str) {
-    wait_for(FAILOVER, "a post after the failover", || {
-        within(PLENTY, |wait| {
-            client.publish(&post(id), Publish::Once, wait)
-        })
-        .is_ok()
-    })
-    .unwrap();
 }
 
 #[test]

@@ -35,8 +35,8 @@ use std::time::{Duration, Instant};
 
 use celery_client::blocking::{NeverInterrupt, Wait};
 use celery_client::redis::RedisEndpoint;
-use celery_client::redis::blocking::{Client, ClientOptions, Post};
-use celery_testkit::{Redis, RedisOptions};
+use celery_client::redis::blocking::{Client, ClientOptions, Post, Publish};
+use celery_testkit::{Redis, RedisOptions, wait_for};
 
 /// Far more time than any call here needs.
 const PLENTY: Duration = Duration::from_secs(20);
@@ -44,6 +44,8 @@ const PLENTY: Duration = Duration::from_secs(20);
 const SOME_TRIES: Duration = Duration::from_millis(1500);
 /// The time by which a call may exceed its deadline on a busy machine before it counts as a hang.
 const SLACK: Duration = Duration::from_secs(10);
+/// The longest time for a failover on a busy machine.
+const FAILOVER: Duration = Duration::from_mins(1);
 
 fn redis() -> Redis {
     Redis::start(RedisOptions::new()).unwrap()
@@ -55,6 +57,17 @@ fn old_redis() -> Redis {
         .without_command("HELLO")
         .start()
         .unwrap()
+}
+
+/// Posts until a post succeeds.
+fn post_again(client: &mut Client, id: &str) {
+    wait_for(FAILOVER, "a post after the failover", || {
+        within(PLENTY, |wait| {
+            client.publish(&post(id), Publish::Once, wait)
+        })
+        .is_ok()
+    })
+    .unwrap();
 }
 
 fn client_of(url: &str) -> Client {

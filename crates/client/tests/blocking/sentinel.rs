@@ -8,27 +8,15 @@ use celery_client::redis::RedisEndpoint;
 use celery_client::redis::blocking::{Client, ClientOptions, Publish};
 use celery_testkit::{MASTER, Redis, RedisOptions, Sentinels, wait_for};
 
-use super::{PLENTY, at_leisure, client_of, client_with, post, queued, within};
-
-/// The longest time for a failover on a busy machine.
-const FAILOVER: Duration = Duration::from_mins(1);
+use super::{
+    FAILOVER, PLENTY, at_leisure, client_of, client_with, post, post_again, queued, within,
+};
 
 fn watched(options: &RedisOptions) -> (Redis, Redis, Sentinels) {
     let master = options.clone().start().unwrap();
     let replica = options.clone().replica_of(master.port()).start().unwrap();
     let sentinels = Sentinels::watch(&master, 1).unwrap();
     (master, replica, sentinels)
-}
-
-/// Posts until a post succeeds.
-fn post_again(client: &mut Client, id: &str) {
-    wait_for(FAILOVER, "a post after the failover", || {
-        within(PLENTY, |wait| {
-            client.publish(&post(id), Publish::Once, wait)
-        })
-        .is_ok()
-    })
-    .unwrap();
 }
 
 #[test]

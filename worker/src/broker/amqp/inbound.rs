@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use celery_client::aio::{Problem, Standing};
+use celery_client::aio::Standing;
 use celery_client::amqp::aio::{Connection, Failure};
 use celery_client::backoff::Backoff;
 use celery_protocol::amqp::{Close, Event};
@@ -250,13 +250,8 @@ impl Inbound {
         }
         self.is_heavy = false;
         self.next_try = Instant::now() + self.backoff.pause();
-        let problem = if failure.is_refusal() {
-            Problem::Refused(failure)
-        } else {
-            Problem::Away(failure)
-        };
         let server = self.shared.endpoint().display_url();
-        self.standing.failed(&server, &problem);
+        self.standing.failed(&server, &failure.problem());
     }
 
     /// Tries once to connect. All that was held before is lost then.

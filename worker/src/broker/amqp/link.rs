@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use celery_client::aio::{Problem, Standing};
+use celery_client::aio::Standing;
 use celery_client::amqp::Temporary;
 use celery_client::amqp::aio::{
     Confirm, ConnectOptions, Connection, Consumer, Failure, Publication,
@@ -194,13 +194,8 @@ impl Link {
         self.pulse.beat();
         self.open = None;
         self.pause = Some(self.backoff.pause());
-        let problem = if failure.is_refusal() {
-            Problem::Refused(failure)
-        } else {
-            Problem::Away(failure)
-        };
         let server = self.shared.endpoint().display_url();
-        self.standing.failed(&server, &problem);
+        self.standing.failed(&server, &failure.problem());
     }
 
     /// Notes that the server has answered.

@@ -1,13 +1,11 @@
 //! Faults of the network between worker and RabbitMQ.
 
-use std::time::Duration;
-
 use celery_client::amqp::QueueType;
-use celery_testkit::{Fault, Proxy, RabbitMq, RabbitMqOptions, RedisOptions, Wire, wait_for};
+use celery_testkit::{Fault, Proxy, RabbitMq, RabbitMqOptions, RedisOptions, Wire};
 
 use crate::busy::{SMALL, at_work};
-use crate::network::swallow_packets;
-use crate::world::{Kind, PATIENCE, World, by_scale};
+use crate::network::{disturb, swallow_packets};
+use crate::world::{World, by_scale};
 
 on_both! {
     a_silent_link_is_given_up: "half-open link";
@@ -24,20 +22,7 @@ fn on_a_faulty_way(mut world: World, fault: Fault, seconds: u64) -> Vec<RabbitMq
     world.broker = format!("{through}?heartbeat=2");
     let workers = vec![world.playground(&SMALL)];
     at_work(&mut world);
-    proxy.set(fault);
-    if fault == Fault::Reset {
-        proxy.reset_all();
-    }
-    world.post(Kind::Noop, 50);
-    let connections = proxy.accepted();
-    world.fault = Duration::from_secs(seconds);
-    world.wait_until_open(0, world.fault);
-    wait_for(PATIENCE, "a connection to be given up", || {
-        proxy.accepted() > connections
-    })
-    .unwrap();
-    proxy.set(Fault::None);
-    world.one_more_soon(Kind::Noop);
+    disturb(&mut world, &proxy, fault, seconds, true);
     world.finish(1, workers).nodes
 }
 

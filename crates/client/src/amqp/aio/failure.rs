@@ -5,6 +5,7 @@ use std::io;
 use celery_protocol::amqp::{AmqpError, Close};
 
 use crate::error::TlsProblem;
+use crate::health::Problem;
 
 /// The reason why a connection has ended, or did not open.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -35,6 +36,15 @@ impl Failure {
     /// Returns `true` if the server answered, but does not let this client in.
     pub fn is_refusal(&self) -> bool {
         matches!(self, Failure::Denied(_))
+    }
+
+    /// Returns what the log says of it: a refusal, or a server that is away.
+    pub fn problem(&self) -> Problem<'_> {
+        if self.is_refusal() {
+            Problem::Refused(self)
+        } else {
+            Problem::Away(self)
+        }
     }
 
     /// Returns the failure of bytes that no server may send.
