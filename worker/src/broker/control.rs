@@ -112,7 +112,8 @@ pub(crate) trait ControlChannel: Send + 'static {
     /// Returns the replies to the last request that have come, and listens for no more.
     fn replies(&mut self) -> impl Future<Output = Vec<Reply>> + Send;
 
-    /// Returns why the broker does not let this worker consume a queue, if it does not.
+    /// Returns why the broker does not let this worker consume a queue, if it does not. Returns
+    /// `None` while the broker cannot be asked: the consumer waits for it.
     fn obstacle(&mut self, queue: &str) -> impl Future<Output = Option<String>> + Send;
 
     /// Tells the broker that this worker no longer listens.

@@ -412,7 +412,7 @@ impl World {
         self.link = None;
     }
 
-    fn keys(&self) -> Keys {
+    pub fn keys(&self) -> Keys {
         Keys::new(self.prefix)
     }
 

@@ -361,7 +361,7 @@ impl ControlChannel for AmqpControl {
             Ok(obstacle) => obstacle,
             Err(failure) => {
                 self.failed(&failure);
-                Some(failure.to_string())
+                None
             }
         }
     }

@@ -412,7 +412,7 @@ impl ControlChannel for RedisControl {
             Ok(()) => None,
             Err(failure) => {
                 self.failed(&failure);
-                Some(failure.to_string())
+                is_for_good(&failure).then(|| failure.to_string())
             }
         }
     }
