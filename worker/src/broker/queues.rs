@@ -84,6 +84,7 @@ impl Queues {
     /// Consumes these groups of a fair queue from now on, and no others of it.
     pub(crate) fn set_groups(&self, queue: &Arc<str>, mut numbers: Vec<u16>) {
         numbers.sort_unstable();
+        numbers.dedup();
         let mut inner = self.write();
         let others = inner.groups.iter().filter(|group| group.queue != *queue);
         let new = numbers.into_iter().map(|number| Group {

@@ -281,6 +281,8 @@ impl Session {
             if count > 0 {
                 self.layout.take_in(key);
                 consumed.queues[queue].was_claimed(Instant::now());
+                // The order of the lists that are still to be read stays.
+                consumed.served(queue, key);
             }
             for _ in 0..count {
                 index += 1;

@@ -156,10 +156,12 @@ impl Session {
             return Next::Wait;
         };
         let home = consumed.home(queue, list).to_owned();
-        let queue = &consumed.queues[queue];
+        let place = queue;
+        let queue = &consumed.queues[place];
         if !self.moving.moves(queue) {
             return Next::ByScript;
         }
+        consumed.served(place, list);
         let fit = match queue.size() {
             size if queue.knows_size(Instant::now()) => (CLAIM_BYTES / size.max(1)).max(1),
             _ => FIRST_MOVED,
