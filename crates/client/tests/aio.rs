@@ -353,6 +353,27 @@ async fn a_role_follows_the_slot_of_its_keys() {
 }
 
 #[tokio::test]
+async fn an_owner_that_is_cut_off_does_not_keep_its_roles() {
+    let cluster = RedisCluster::start(&RedisOptions::new(), "{celery}:", 0).unwrap();
+    let endpoint = Arc::new(RedisEndpoint::from_url(&cluster.url()).unwrap());
+    let mut role = Supervised::new(endpoint, ConnectOptions::new("test"), Arc::default());
+    let get = command(&["GET", "{celery}:a"]);
+    role.connection().await.query(&get).await.unwrap();
+    cluster.cut_off_owner(2).unwrap();
+    let refused = tokio::time::timeout(Duration::from_secs(20), async {
+        let mut refusals = 0;
+        while let Err(refused) = role.connection().await.query(&get).await {
+            assert!(refused.is_refusal("CLUSTERDOWN"), "{refused:?}");
+            role.failed(&refused);
+            refusals += 1;
+        }
+        refusals
+    });
+    // It names itself once more if it is asked again before the other nodes.
+    assert_eq!(refused.await, Ok(1));
+}
+
+#[tokio::test]
 async fn what_the_nodes_of_a_cluster_say_is_in_the_failure() {
     let options = RedisOptions::new().password("hunter2");
     let cluster = RedisCluster::start(&options, "{celery}:", 0).unwrap();
@@ -364,6 +385,23 @@ async fn what_the_nodes_of_a_cluster_say_is_in_the_failure() {
     let single = why_denied(&cluster.nodes()[1].url()).await;
     assert!(single.contains("redis+cluster://"), "{single}");
     let mut failures = vec![why_not(&right.replace(":hunter2@", "")).await];
+    // The first node of the URL names an owner that is silent, so the next attempt begins with the
+    // other.
+    let endpoint = RedisEndpoint::from_url(&right).unwrap();
+    let mut options = ConnectOptions::new("test");
+    options.connect_timeout = Duration::from_secs(1);
+    cluster.nodes()[0].pause();
+    for _ in 0..2 {
+        let silent = Connection::open(&endpoint, &options).await;
+        assert!(matches!(silent, Err(Failure::Connect(_))), "{silent:?}");
+    }
+    let asked = |node: usize| {
+        let stats = cluster.nodes()[node].cli(&["INFO", "commandstats"]);
+        let stats = stats.unwrap();
+        let calls = stats.split("cmdstat_cluster|slots:calls=").nth(1);
+        calls.is_some_and(|calls| !calls.starts_with("0,"))
+    };
+    assert!(asked(1) && asked(2));
     cluster
         .nodes()
         .iter()

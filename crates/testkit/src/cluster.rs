@@ -215,6 +215,31 @@ impl RedisCluster {
         self.nodes[replica].cli(&["CLUSTER", "FAILOVER"]).map(drop)
     }
 
+    /// Cuts the first node off from all others, and gives its slot to another master of the start. The
+    /// first node still counts as the owner in its own eyes, and answers `CLUSTERDOWN`.
+    ///
+    /// It lasts a minute, for which nodes do not listen to a node that they have forgotten.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error::Failed`] with the reason of a node, for example of a replica of the first.
+    pub fn cut_off_owner(&self, new: usize) -> Result<(), Error> {
+        let cut_off = self.id(0)?;
+        for node in 1..self.nodes.len() {
+            let id = self.id(node)?;
+            self.nodes[0].cli(&["CLUSTER", "FORGET", &id])?;
+            self.nodes[node].cli(&["CLUSTER", "FORGET", &cut_off])?;
+        }
+        self.nodes[new].cli(&["CLUSTER", "ADDSLOTS", &self.slot.to_string()])?;
+        wait_for(START, "the other nodes to know the new owner", || {
+            let others = &self.nodes[1..];
+            others.iter().all(|node| {
+                let info = node.cli(&["CLUSTER", "INFO"]).unwrap_or_default();
+                info.contains("cluster_state:ok")
+            })
+        })
+    }
+
     /// Begins to move the slot: keys that the old node does not have any more are asked of the new
     /// one.
     ///

@@ -5,17 +5,19 @@
 //! of all keys has one, so all keys are in one slot. Scripts and transactions then work as on a
 //! single Redis ([Redis cluster specification](https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/)).
 //!
-//! This module knows what to ask and what an answer means; `place` decides whom to ask.
+//! This module knows what to ask, whom to ask first, and what an answer means; `inquiry` asks.
 
 use std::fmt;
 use std::iter;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use redis::{Cmd, Value};
 
 use crate::endpoint::address::Address;
 use crate::endpoint::parts::host_name;
+use crate::error::ServerError;
 
 /// The scheme of the URL of a cluster.
 pub(crate) const SCHEME: &str = "redis+cluster";
@@ -28,24 +30,52 @@ const SLOTS: u16 = 16_384;
 /// Limit for the replicas of the owner that are remembered, to be asked later.
 const MOST_REPLICAS: usize = 15;
 
-/// The nodes of a cluster that were given, and those that own or copy the slot.
+/// The time for which a node that misled is asked after the others. It is longer than a failover
+/// with the default of `cluster-node-timeout`, 15 s.
+const DOUBTED: Duration = Duration::from_secs(30);
+
+/// The nodes of a cluster that were given, and what is known about all of them.
 #[derive(Debug, Default)]
 pub struct Cluster {
     /// The addresses that were given, in their order. There is at least one.
     nodes: Vec<Address>,
-    /// The nodes to ask first: the owner of the slot and its replicas, as the cluster named them.
-    /// All connections of an endpoint share it.
+    /// What the nodes have shown. All connections of an endpoint share it.
+    known: Mutex<Known>,
+}
+
+/// What the nodes of a cluster have shown.
+#[derive(Clone, Debug, Default)]
+struct Known {
+    /// The owner of the slot and its replicas, as the cluster named them last.
     ///
     /// The last owner is asked first, because it knows where the slot went. Its replicas are next,
     /// because one of them takes over if it fails.
-    named: Mutex<Vec<Address>>,
+    named: Vec<Address>,
+    /// The nodes that misled or did not answer, and when, the oldest first. They are asked last.
+    ///
+    /// An owner that is cut off from its cluster names itself, and a node beside it agrees. So each
+    /// node is asked before one of them is asked again.
+    doubted: Vec<(Address, Instant)>,
+}
+
+impl Known {
+    fn doubt(&mut self, node: &Address, now: Instant) {
+        self.trust(node);
+        self.doubted.push((node.clone(), now));
+        self.doubted
+            .retain(|(_, at)| now.saturating_duration_since(*at) < DOUBTED);
+    }
+
+    fn trust(&mut self, node: &Address) {
+        self.doubted.retain(|(doubted, _)| doubted != node);
+    }
 }
 
 impl Cluster {
     pub(crate) fn new(nodes: Vec<Address>) -> Self {
         Self {
             nodes,
-            named: Mutex::default(),
+            known: Mutex::default(),
         }
     }
 
@@ -55,28 +85,59 @@ impl Cluster {
     }
 
     /// Returns all known nodes in the order to ask them.
-    pub(crate) fn in_turn(&self) -> Vec<Address> {
-        let mut order = self.named().clone();
-        let others = self.nodes.iter().filter(|node| !order.contains(node));
-        let others: Vec<Address> = others.cloned().collect();
-        order.extend(others);
+    pub(crate) fn in_turn(&self, now: Instant) -> Vec<Address> {
+        let known = self.known();
+        let mut order: Vec<Address> = Vec::new();
+        for node in known.named.iter().chain(&self.nodes) {
+            if !order.contains(node) {
+                order.push(node.clone());
+            }
+        }
+        for (node, at) in &known.doubted {
+            let is_doubted = now.saturating_duration_since(*at) < DOUBTED;
+            if let Some(place) = order
+                .iter()
+                .position(|other| other == node)
+                .filter(|_| is_doubted)
+            {
+                let node = order.remove(place);
+                order.push(node);
+            }
+        }
         order
     }
 
     /// Notes the owner of the slot and its replicas, so that they are asked first.
     pub(crate) fn named_as(&self, owner_and_replicas: &[Address]) {
-        *self.named() = owner_and_replicas.to_vec();
+        self.known().named = owner_and_replicas.to_vec();
     }
 
-    /// Notes that the node that was named could not be used, so that it is asked last.
-    pub(crate) fn misled(&self) {
-        let mut order = self.in_turn();
-        order.rotate_left(1);
-        *self.named() = order;
+    /// Notes that a node misled or did not answer, so that it is asked last.
+    pub(crate) fn doubt(&self, node: &Address, now: Instant) {
+        self.known().doubt(node, now);
     }
 
-    fn named(&self) -> MutexGuard<'_, Vec<Address>> {
-        self.named.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Notes that the slot was moved to this node, so that it is asked first.
+    pub(crate) fn moved_to(&self, node: Address) {
+        let mut known = self.known();
+        known.trust(&node);
+        known.named.retain(|other| *other != node);
+        known.named.insert(0, node);
+        known.named.truncate(MOST_REPLICAS + 1);
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the new owner of the slot from the refusal `MOVED slot host:port` of the node
+    /// `asked`.
+    pub(crate) fn new_owner(refusal: &ServerError, asked: &Address) -> Option<Address> {
+        if refusal.code() != "MOVED" {
+            return None;
+        }
+        let (host, port) = refusal.message().split(' ').nth(1)?.rsplit_once(':')?;
+        tcp(host.as_bytes(), port.parse().ok()?, asked)
     }
 
     /// Returns the question for the owners of all slots.
@@ -128,12 +189,12 @@ impl Clone for Cluster {
     fn clone(&self) -> Self {
         Self {
             nodes: self.nodes.clone(),
-            named: Mutex::new(self.named().clone()),
+            known: Mutex::new(self.known().clone()),
         }
     }
 }
 
-/// What the cluster has named says nothing about the endpoint, so it does not count.
+/// What the nodes have shown says nothing about the endpoint, so it does not count.
 impl PartialEq for Cluster {
     fn eq(&self, other: &Self) -> bool {
         self.nodes == other.nodes
@@ -156,15 +217,23 @@ fn address(node: &Value, asked: &Address) -> Option<Address> {
     let [host, Value::Int(port), ..] = parts.as_slice() else {
         return None;
     };
-    let host = match (host, asked) {
-        (Value::BulkString(host), _) if !host.is_empty() => {
-            host_name(std::str::from_utf8(host).ok()?).ok()?
-        }
-        (Value::BulkString(_) | Value::Nil, Address::Tcp { host, .. }) => host.clone(),
+    let host: &[u8] = match host {
+        Value::BulkString(host) => host,
+        Value::Nil => b"",
         _ => return None,
     };
-    let port = u16::try_from(*port).ok().filter(|port| *port > 0)?;
-    Some(Address::Tcp { host, port })
+    tcp(host, u16::try_from(*port).ok()?, asked)
+}
+
+/// Returns the address of a node that announces this host and port. Without a host, it is that of
+/// the node `asked`.
+fn tcp(host: &[u8], port: u16, asked: &Address) -> Option<Address> {
+    let host = match asked {
+        _ if !host.is_empty() => host_name(std::str::from_utf8(host).ok()?).ok()?,
+        Address::Tcp { host, .. } => host.clone(),
+        Address::Unix(_) => return None,
+    };
+    (port > 0).then_some(Address::Tcp { host, port })
 }
 
 /// Characters that a prefix in a URL need not encode, so that people can read it.
@@ -299,15 +368,54 @@ mod tests {
     fn the_owner_is_asked_first_until_it_misleads() {
         let [a, b, owner, replica] = [1, 2, 3, 4].map(|port| at("h", port));
         let cluster = Cluster::new(vec![a.clone(), b.clone()]);
-        assert_eq!(cluster.in_turn(), [a.clone(), b.clone()]);
-        cluster.named_as(&[owner.clone(), replica.clone()]);
+        let now = Instant::now();
+        assert_eq!(cluster.in_turn(now), [a.clone(), b.clone()]);
+        let named = [owner.clone(), replica.clone()];
+        cluster.named_as(&named);
         let order = [owner.clone(), replica.clone(), a.clone(), b.clone()];
-        assert_eq!(cluster.in_turn(), order);
-        cluster.misled();
-        let order = [replica.clone(), a.clone(), b.clone(), owner];
-        assert_eq!(cluster.in_turn(), order);
-        cluster.named_as(&[b.clone(), replica.clone()]);
-        assert_eq!(cluster.in_turn(), [b.clone(), replica, a.clone()]);
+        assert_eq!(cluster.in_turn(now), order);
+        // Whatever a node that misled says about the owner, the others are asked before.
+        cluster.doubt(&owner, now);
+        cluster.named_as(&named);
+        let later = [replica.clone(), a.clone(), b.clone(), owner.clone()];
+        assert_eq!(cluster.in_turn(now), later);
+        cluster.doubt(&replica, now);
+        cluster.doubt(&owner, now);
+        cluster.named_as(&named);
+        let later = [a.clone(), b.clone(), replica.clone(), owner.clone()];
+        assert_eq!(cluster.in_turn(now), later);
+        // Where all have misled, each is asked before one is asked again.
+        cluster.doubt(&a, now);
+        cluster.doubt(&b, now);
+        assert_eq!(cluster.in_turn(now)[..2], [replica.clone(), owner.clone()]);
+        assert_eq!(cluster.in_turn(now + DOUBTED), order);
+        cluster.moved_to(b.clone());
+        let moved = [b.clone(), replica, owner, a.clone()];
+        assert_eq!(cluster.in_turn(now), moved);
         assert_eq!(cluster.clone(), Cluster::new(vec![a, b]));
+    }
+
+    #[test]
+    fn a_refusal_names_the_new_owner() {
+        let asked = at("seed", 7000);
+        let owner = |code: &str, message: &str| {
+            let refusal = ServerError::new(code, message);
+            Cluster::new_owner(&refusal, &asked)
+        };
+        for (message, owner_of_it) in [
+            ("3213 10.0.0.1:7001", Some(at("10.0.0.1", 7001))),
+            ("3213 redis-1.local:7001", Some(at("redis-1.local", 7001))),
+            ("3213 ::1:7001", Some(at("::1", 7001))),
+            ("3213 :7001", Some(at("seed", 7001))),
+            ("3213 ?:7001", None),
+            ("3213 h:0", None),
+            ("3213 h:x", None),
+            ("3213 h", None),
+            ("3213", None),
+            ("", None),
+        ] {
+            assert_eq!(owner("MOVED", message), owner_of_it, "{message}");
+        }
+        assert_eq!(owner("ASK", "3213 10.0.0.1:7001"), None);
     }
 }

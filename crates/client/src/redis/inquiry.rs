@@ -4,12 +4,12 @@
 //! module decides whom to ask, what to ask, and what an answer means. Both drivers ask.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use redis::{Cmd, Value};
 
 use crate::endpoint::address::Address;
-use crate::error::ConfigError;
+use crate::error::{ConfigError, ServerError};
 use crate::redis::cluster::Cluster;
 use crate::redis::sentinel::Sentinels;
 use crate::redis::{Place, RedisEndpoint, mode};
@@ -32,6 +32,15 @@ enum About<'e> {
     Owner(&'e Cluster, u16),
 }
 
+/// How a connection came to its server.
+#[derive(Clone, Debug)]
+pub(crate) struct Lead {
+    /// The node that named the server.
+    by: Address,
+    /// The server.
+    to: Address,
+}
+
 impl RedisEndpoint {
     /// Returns the question where the server is, unless its address is fixed.
     ///
@@ -50,12 +59,30 @@ impl RedisEndpoint {
         Ok(Some(Inquiry { endpoint, about }))
     }
 
-    /// Notes that the server that was named could not be used, so that another node is asked first.
-    pub(crate) fn misled(&self) {
+    /// Notes that the server that was named could not be used, so that other nodes are asked first.
+    pub(crate) fn misled(&self, lead: &Lead) {
         match &self.place {
             Place::Fixed(_) => {}
-            Place::Watched(sentinels) => sentinels.misled(),
-            Place::Slot(cluster) => cluster.misled(),
+            Place::Watched(sentinels) => sentinels.misled(&lead.by),
+            Place::Slot(cluster) => {
+                let now = Instant::now();
+                cluster.doubt(&lead.by, now);
+                cluster.doubt(&lead.to, now);
+            }
+        }
+    }
+
+    /// Notes what an answer says about the server that was named: another one may be the right one
+    /// now.
+    pub(crate) fn refused_by(&self, lead: &Lead, answer: &ServerError) {
+        if !answer.wants_new_connection() {
+            return;
+        }
+        self.misled(lead);
+        if let Place::Slot(cluster) = &self.place
+            && let Some(owner) = Cluster::new_owner(answer, &lead.to)
+        {
+            cluster.moved_to(owner);
         }
     }
 
@@ -77,16 +104,17 @@ impl Inquiry<'_> {
                     .collect()
             }
             About::Owner(cluster, _) => {
-                let nodes = cluster.in_turn().into_iter();
+                let nodes = cluster.in_turn(Instant::now()).into_iter();
                 nodes.map(|node| self.endpoint.at(node)).collect()
             }
         }
     }
 
-    /// Returns the time for the next node to answer, if `left` have not been asked yet.
+    /// Returns the time for the next node to answer, if `left` have not been asked yet. A share
+    /// remains for the connection to the server.
     pub(crate) fn share(remaining: Duration, left: usize) -> Duration {
-        let left = u32::try_from(left.max(1)).unwrap_or(u32::MAX);
-        ANSWER.min(remaining / left)
+        let shares = u32::try_from(left.max(1).saturating_add(1)).unwrap_or(u32::MAX);
+        ANSWER.min(remaining / shares)
     }
 
     /// Returns the question.
@@ -97,13 +125,20 @@ impl Inquiry<'_> {
         }
     }
 
+    /// Notes that a node did not answer.
+    pub(crate) fn unanswered(&self, node: &RedisEndpoint) {
+        if let About::Owner(cluster, _) = self.about {
+            cluster.doubt(node.address(), Instant::now());
+        }
+    }
+
     /// Returns the endpoint of the server that the answer of a node names, or the reason why it
     /// names none. The next inquiry begins with a node that knows more.
     pub(crate) fn named(
         &self,
         node: &RedisEndpoint,
         answer: &Value,
-    ) -> Result<RedisEndpoint, String> {
+    ) -> Result<(RedisEndpoint, Lead), String> {
         let address = match self.about {
             About::Master(sentinels, _) => {
                 let address =
@@ -118,7 +153,11 @@ impl Inquiry<'_> {
                 found[0].clone()
             }
         };
-        Ok(self.endpoint.at(address))
+        let lead = Lead {
+            by: node.address().clone(),
+            to: address.clone(),
+        };
+        Ok((self.endpoint.at(address), lead))
     }
 
     /// Returns the reason why a server that was named is not used: it says that it has this role.
@@ -168,9 +207,10 @@ mod tests {
     #[test]
     fn each_node_leaves_time_for_the_others() {
         let second = Duration::from_secs(1);
-        assert_eq!(Inquiry::share(second, 4), second / 4);
+        assert_eq!(Inquiry::share(second, 4), second / 5);
         assert_eq!(Inquiry::share(second, 1), ANSWER);
         assert_eq!(Inquiry::share(second, 0), ANSWER);
+        assert_eq!(Inquiry::share(second, usize::MAX), second / u32::MAX);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! the master is away, and tells clients where the master is. So each connection begins with a
 //! question to a Sentinel, and the server that it names must say that it is the master.
 //!
-//! This module knows what to ask and what an answer means; `place` decides whom to ask.
+//! This module knows what to ask, whom to ask first, and what an answer means; `inquiry` asks.
 
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -84,10 +84,14 @@ impl Sentinels {
         }
     }
 
-    /// Notes that the server that the last answer named is not the master, so that another Sentinel
-    /// is asked first.
-    pub(crate) fn misled(&self) {
-        self.first.0.fetch_add(1, Ordering::Relaxed);
+    /// Notes that the server that this Sentinel named is not the master, so that another one is asked
+    /// first. Several connections may find that out: the first of them counts.
+    pub(crate) fn misled(&self, by: &Address) {
+        let count = self.nodes.len();
+        let is_by = |first: usize| self.nodes[first % count] == *by;
+        let order = Ordering::Relaxed;
+        let next = |first| is_by(first).then(|| (first + 1) % count);
+        let _ = self.first.0.fetch_update(order, order, next);
     }
 
     /// Returns the question for the address of the master.
@@ -148,8 +152,11 @@ mod tests {
         assert_eq!(turn(), [0, 1, 2]);
         sentinels.answered(&sentinels.nodes[1]);
         assert_eq!(turn(), [1, 2, 0]);
-        sentinels.misled();
+        sentinels.misled(&sentinels.nodes[1]);
+        sentinels.misled(&sentinels.nodes[1]);
         assert_eq!(turn(), [2, 0, 1]);
+        sentinels.misled(&sentinels.nodes[2]);
+        assert_eq!(turn(), [0, 1, 2]);
         assert_eq!(sentinels.clone(), self::sentinels(3));
     }
 

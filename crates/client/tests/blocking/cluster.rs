@@ -163,6 +163,17 @@ fn posts_follow_when_the_owner_is_frozen() {
 }
 
 #[test]
+fn an_owner_that_is_cut_off_does_not_keep_its_clients() {
+    let cluster = cluster(&RedisOptions::new(), 0);
+    let mut client = client_of(&cluster.url());
+    at_leisure(|wait| client.publish(&post("a"), Publish::Confirmed, wait)).unwrap();
+    cluster.cut_off_owner(2).unwrap();
+    // It still names itself. The other nodes know better, and are asked before it is asked again.
+    at_leisure(|wait| client.publish(&post("b"), Publish::Confirmed, wait)).unwrap();
+    assert_eq!(queued(&cluster.nodes()[2], QUEUE), ["b"]);
+}
+
+#[test]
 fn calls_follow_a_slot_that_moves() {
     let cluster = cluster(&RedisOptions::new(), 0);
     let mut client = client_of(&cluster.url());

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use crate::endpoint::Address;
 use crate::error::ServerError;
+use crate::redis::inquiry::Lead;
 use crate::redis::{RedisEndpoint, Script, mode};
 use crate::secret::Secret;
 use crate::transport::Transport;
@@ -136,6 +137,8 @@ pub struct Connection {
     pub(super) inner: MultiplexedConnection,
     driver: JoinHandle<()>,
     hears: bool,
+    /// How it came to its server, unless the server's address is fixed.
+    lead: Option<Lead>,
     /// What the owner of the connection has found out about tracking.
     pub tracking: Tracking,
 }
@@ -156,6 +159,17 @@ impl Connection {
     /// Returns `true` if the connection receives what the server pushes.
     pub fn hears(&self) -> bool {
         self.hears
+    }
+
+    /// Notes how the connection came to its server.
+    pub(super) fn led_by(mut self, lead: Option<Lead>) -> Self {
+        self.lead = lead;
+        self
+    }
+
+    /// Returns how the connection came to its server, unless the server's address is fixed.
+    pub(super) fn lead(&self) -> Option<&Lead> {
+        self.lead.as_ref()
     }
 
     /// Opens a connection to a Sentinel or to a node of a cluster, to ask where the server is.
@@ -191,6 +205,7 @@ impl Connection {
             .map_err(|error| not_let_in(error, endpoint))?;
         Ok(Connection {
             hears: matches!(protocol, ProtocolVersion::RESP3),
+            lead: None,
             tracking: Tracking::default(),
             inner,
             driver: tokio::spawn(driver),

@@ -7,21 +7,21 @@ use tokio::time::{Instant, timeout_at};
 
 use super::connection::{Connection, Failure};
 use crate::redis::RedisEndpoint;
-use crate::redis::inquiry::{Answers, Inquiry};
+use crate::redis::inquiry::{Answers, Inquiry, Lead};
 
 /// Returns the endpoint of the server to connect to: the given one, or what Sentinels or the nodes
-/// of a cluster name.
+/// of a cluster name, with the node that named it.
 ///
 /// # Errors
 /// [`Failure::Connect`] with what each of them said if none of them names the server.
 pub(super) async fn locate(
     endpoint: &RedisEndpoint,
     deadline: Instant,
-) -> Result<Cow<'_, RedisEndpoint>, Failure> {
+) -> Result<(Cow<'_, RedisEndpoint>, Option<Lead>), Failure> {
     let inquiry = endpoint.inquiry();
     let inquiry = inquiry.map_err(|error| Failure::Denied(error.to_string()))?;
     let Some(inquiry) = inquiry else {
-        return Ok(Cow::Borrowed(endpoint));
+        return Ok((Cow::Borrowed(endpoint), None));
     };
     let mut answers = Answers::default();
     let nodes = inquiry.nodes();
@@ -33,12 +33,13 @@ pub(super) async fn locate(
         let asking = ask(&node, &inquiry, now + share);
         match timeout_at(now + share, asking).await {
             Ok(Ok(answer)) => match inquiry.named(&node, &answer) {
-                Ok(named) => return Ok(Cow::Owned(named)),
+                Ok((named, lead)) => return Ok((Cow::Owned(named), Some(lead))),
                 Err(reason) => answers.add(node.address(), reason),
             },
             Ok(Err(failure)) => answers.add(node.address(), failure),
             Err(_) => answers.add(node.address(), format_args!("no answer within {share:?}")),
         }
+        inquiry.unanswered(&node);
     }
     Err(Failure::Connect(inquiry.reason(&answers)))
 }

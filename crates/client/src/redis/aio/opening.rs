@@ -2,7 +2,7 @@
 //! one deadline.
 
 use redis::{AsyncConnectionConfig, Pipeline, ProtocolVersion, PushInfo, PushKind, Value};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::connection::{
     ConnectOptions, Connection, Failure, NO_RESP3, Push, checked, closed, not_entered,
@@ -72,18 +72,18 @@ impl Connection {
     ) -> Result<Self, Failure> {
         let config = config.set_response_timeout(Some(options.response_timeout));
         let deadline = Instant::now() + options.connect_timeout;
-        let opening = async {
-            let located = locate(endpoint, deadline).await?;
-            let entering = Self::enter(&located, endpoint, options, protocol, config, deadline);
-            let entered = entering.await;
-            if entered.is_err() {
-                endpoint.misled();
-            }
-            entered
-        };
-        tokio::time::timeout_at(deadline, opening)
+        let timed_out = |_| Failure::Connect("timed out while connecting".into());
+        let locating = timeout_at(deadline, locate(endpoint, deadline));
+        let (located, lead) = locating.await.map_err(timed_out)??;
+        let entering = Self::enter(&located, endpoint, options, protocol, config, deadline);
+        let entered = timeout_at(deadline, entering)
             .await
-            .unwrap_or_else(|_| Err(Failure::Connect("timed out while connecting".into())))
+            .map_err(timed_out)
+            .flatten();
+        if let (Err(_), Some(lead)) = (&entered, &lead) {
+            endpoint.misled(lead);
+        }
+        entered.map(|connection| connection.led_by(lead))
     }
 
     /// Opens a connection to this server itself, authenticates and selects the database. `sought` is

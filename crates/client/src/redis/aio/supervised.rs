@@ -125,7 +125,12 @@ impl Supervised {
     /// pause.
     pub fn failed(&mut self, failure: &Failure) {
         self.turned();
-        self.open = None;
+        let closed = self.open.take();
+        if let (Some(lead), Failure::Refused(answer)) =
+            (closed.as_ref().and_then(Connection::lead), failure)
+        {
+            self.endpoint.refused_by(lead, answer);
+        }
         if matches!(failure, Failure::Silent(_)) {
             self.unanswered = (self.unanswered + 1).min(MOST_DOUBLINGS);
         }

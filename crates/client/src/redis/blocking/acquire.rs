@@ -9,8 +9,8 @@ use std::time::Duration;
 use super::client::Client;
 use super::link::{Link, Resting};
 use super::reply::Shape;
+use crate::blocking::Wait;
 use crate::blocking::connect::Connect;
-use crate::blocking::{Wait, resolve};
 use crate::error::{ClientError, PublishError};
 use crate::redis::RedisEndpoint;
 
@@ -175,12 +175,8 @@ impl Client {
     pub(super) fn keep(&mut self, connection: impl Into<Resting>) {
         let mut resting = connection.into();
         let link = resting.link_mut();
-        if link.wire.is_retired() {
-            // The name may now lead to another server.
-            resolve::forget_address(self.endpoint.address());
-            if link.debts.open_posts() == 0 {
-                return;
-            }
+        if link.wire.is_retired() && link.debts.open_posts() == 0 {
+            return;
         }
         link.touch();
         self.kept = Some(resting);

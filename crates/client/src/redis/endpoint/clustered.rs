@@ -27,6 +27,9 @@ pub(super) const TLS_NODES: Kind = Kind {
     ..NODES
 };
 
+/// The names of two prefixes that differ.
+pub(super) const PREFIXES: &str = "two prefixes in one URL of a cluster";
+
 /// Refuses a database that no cluster has.
 pub(super) fn check_database(database: Option<u32>) -> Result<(), ConfigError> {
     match database {
@@ -101,6 +104,7 @@ mod tests {
         for url in [
             "redis+cluster://u:p@a:7000/0;redis+cluster://b;redis+cluster://[::1]:3?prefix=my+{shop}:",
             "redis+cluster://a:7000;REDIS+CLUSTER://u:p@b;redis+cluster://[::1]:3/?prefix=my%20%7Bshop%7D%3A",
+            "redis+cluster://u:p@a:7000?prefix=my+{shop}:;redis+cluster://b?prefix=;redis+cluster://[::1]:3?prefix=my+{shop}:",
             "Redis+Cluster://u:p@a:7000?prefix=my+{shop}:; redis+cluster://u:p@b; redis+cluster://[::1]:3?db=0",
         ] {
             let endpoint = read(url);
@@ -189,6 +193,8 @@ mod tests {
             "redis+cluster://a?master_name=m",
             "redis+cluster://a?ssl_cert_reqs=none",
             "redis+cluster://a?prefix=a%0Ab",
+            "redis+cluster://a?prefix={a}&prefix={b}",
+            "redis+cluster://a?prefix={a};redis+cluster://b?prefix={b}",
             "redis+cluster://:a;b@h",
             "redis+cluster://:a/b@h",
             "redis://a?prefix={a}",

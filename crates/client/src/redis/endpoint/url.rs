@@ -159,7 +159,13 @@ impl RedisUrl {
                     self.tls_given.extend(options);
                 }
                 "prefix" if self.cluster.is_some() => {
-                    self.key_prefix = Some(value.into_owned()).filter(|text| !text.is_empty());
+                    if !value.is_empty() {
+                        agree(
+                            &mut self.key_prefix,
+                            value.into_owned(),
+                            clustered::PREFIXES,
+                        )?;
+                    }
                 }
                 name if PASSED_OVER.contains(&name) => {}
                 name => match &mut self.sentinels {

@@ -6,29 +6,30 @@ use redis::Cmd;
 
 use super::auth::{auth, refused};
 use super::wire::Wire;
-use crate::blocking::Wait;
 use crate::blocking::not_open::NotOpen;
+use crate::blocking::{Wait, resolve};
 use crate::error::ClientError;
 use crate::redis::RedisEndpoint;
 use crate::redis::blocking::reply::Shape;
-use crate::redis::inquiry::{Answers, Inquiry};
+use crate::redis::inquiry::{Answers, Inquiry, Lead};
 
-/// The largest answer to accept: the nodes of a large cluster.
-const MAX_REPLY: usize = 4 << 20;
+/// The largest answer to accept: a cluster in which each of the 16,384 slots is a range of its own,
+/// with 1 KiB of names for each.
+const MAX_REPLY: usize = 16 << 20;
 
 /// Returns the endpoint of the server to connect to: the given one, or what Sentinels or the nodes
-/// of a cluster name.
+/// of a cluster name, with the node that named it.
 ///
 /// # Errors
 /// [`ClientError::Connect`] with what each of them said if none of them names the server.
 pub(super) fn locate(
     endpoint: &Arc<RedisEndpoint>,
     wait: &mut Wait<'_>,
-) -> Result<Arc<RedisEndpoint>, NotOpen> {
+) -> Result<(Arc<RedisEndpoint>, Option<Lead>), NotOpen> {
     let inquiry = endpoint.inquiry();
     let inquiry = inquiry.map_err(|error| NotOpen::for_good(error.into()))?;
     let Some(inquiry) = inquiry else {
-        return Ok(Arc::clone(endpoint));
+        return Ok((Arc::clone(endpoint), None));
     };
     let mut answers = Answers::default();
     let nodes = inquiry.nodes();
@@ -39,7 +40,7 @@ pub(super) fn locate(
         left -= 1;
         let asked = ask(&node, &inquiry.question(), &mut wait.within(share));
         match asked.map(|answer| inquiry.named(&node, &answer)) {
-            Ok(Ok(named)) => return Ok(Arc::new(named)),
+            Ok(Ok((named, lead))) => return Ok((Arc::new(named), Some(lead))),
             Ok(Err(reason)) => answers.add(node.address(), reason),
             Err(not_open) => match not_open.error {
                 ClientError::Interrupted | ClientError::Forked => return Err(not_open),
@@ -49,6 +50,8 @@ pub(super) fn locate(
                 error => answers.add(node.address(), error),
             },
         }
+        inquiry.unanswered(&node);
+        resolve::forget_address(node.address());
     }
     Err(NotOpen::for_now(ClientError::Connect {
         endpoint: endpoint.display_url(),
@@ -75,7 +78,7 @@ fn ask(
             answer.map_err(|answer| refused(node, answer))?;
         }
         let answer = wire.answer(
-            Shape::Listing,
+            Shape::Nodes,
             wait,
             "the answer of a node that knows the server",
         )?;

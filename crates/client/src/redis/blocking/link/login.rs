@@ -11,8 +11,8 @@ use super::auth::{auth, refused};
 use super::locate::locate;
 use super::ready::Link;
 use super::wire::Wire;
-use crate::blocking::Wait;
 use crate::blocking::not_open::NotOpen;
+use crate::blocking::{Wait, resolve};
 use crate::error::{ClientError, ConfigError, ServerError};
 use crate::redis::blocking::reply::Shape;
 use crate::redis::{RedisEndpoint, mode};
@@ -28,12 +28,14 @@ impl Link {
         max_reply: usize,
         wait: &mut Wait<'_>,
     ) -> Result<Box<Self>, NotOpen> {
-        let located = locate(endpoint, wait)?;
+        let (located, lead) = locate(endpoint, wait)?;
         let opened = log_in(&located, endpoint, max_reply, wait);
-        if opened.is_err() {
-            endpoint.misled();
+        if let (Err(_), Some(lead)) = (&opened, &lead) {
+            endpoint.misled(lead);
+            resolve::forget_address(located.address());
         }
-        opened.map(|wire| Box::new(Link::new(wire)))
+        let lead = lead.map(|lead| (Arc::clone(endpoint), lead));
+        opened.map(|wire| Box::new(Link::new(wire.led_by(lead))))
     }
 }
 

@@ -10,15 +10,16 @@ use std::time::{Duration, Instant};
 
 use redis::{Cmd, PushKind, Value};
 
-use crate::blocking::Wait;
 use crate::blocking::not_open::NotOpen;
 use crate::blocking::socket::Peek;
 use crate::blocking::stream::{Broken, Stream};
+use crate::blocking::{Wait, resolve};
 use crate::endpoint::Address;
 use crate::error::{ClientError, ServerError, TlsProblem};
 use crate::redis::RedisEndpoint;
 use crate::redis::blocking::outgoing::{Frame, Outgoing, write_length};
 use crate::redis::blocking::reply::{ReplyReader, Shape, unread};
+use crate::redis::inquiry::Lead;
 use crate::tls;
 
 /// Size above which the memory of the write buffer is released after use.
@@ -67,6 +68,8 @@ impl Push {
 /// A stream to a Redis with its buffers.
 pub(crate) struct Wire {
     endpoint: Arc<RedisEndpoint>,
+    /// The endpoint as the caller has it, and how it led to this server, unless the address is fixed.
+    lead: Option<(Arc<RedisEndpoint>, Lead)>,
     stream: Stream,
     replies: ReplyReader,
     /// Packed commands that are not written yet.
@@ -121,6 +124,7 @@ impl Wire {
     ) -> Result<Self, NotOpen> {
         Ok(Self {
             endpoint: endpoint.clone(),
+            lead: None,
             stream: Stream::open(&**endpoint, wait)?,
             replies: ReplyReader::new(max_reply),
             out: Vec::new(),
@@ -135,6 +139,12 @@ impl Wire {
             heard: Instant::now(),
             standing: Standing::Whole,
         })
+    }
+
+    /// Notes how the connection came to its server.
+    pub(super) fn led_by(mut self, lead: Option<(Arc<RedisEndpoint>, Lead)>) -> Self {
+        self.lead = lead;
+        self
     }
 
     /// Notes that the server has agreed to speak RESP3.
@@ -395,11 +405,21 @@ impl Wire {
         let code = error.code().to_owned();
         let answer = ServerError::new(code, error.details().unwrap_or_default());
         if answer.wants_new_connection() && self.is_whole() {
-            self.standing = Standing::Retired;
+            self.retire(&answer);
         }
         // The refusal may quote the command's arguments, such as a task or a password. They are
         // removed.
         Err(answer.without(""))
+    }
+
+    /// Notes that another connection may do better: the name may lead to another server now, and
+    /// another node may name another one.
+    fn retire(&mut self, answer: &ServerError) {
+        self.standing = Standing::Retired;
+        resolve::forget_address(self.endpoint.address());
+        if let Some((sought, lead)) = &self.lead {
+            sought.refused_by(lead, answer);
+        }
     }
 
     /// Waits for the answers that no call has waited for.

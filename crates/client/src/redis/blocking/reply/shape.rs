@@ -12,6 +12,9 @@ const HELLO_PARTS: usize = 1 << 10;
 /// The parts of a listing: a page of 50 entries with room for more fields than they have, or the
 /// messages of a list that are read at a time.
 const LISTING_PARTS: usize = 1 << 12;
+/// The parts of the answer to `CLUSTER SLOTS` that are missing at a time: a range for each of the
+/// 16,384 slots, if the slots of a cluster are that scattered, and the parts of a range.
+const RANGES: usize = 1 << 15;
 /// The size expected of an unread short answer. Redis' longest error messages have a few hundred
 /// bytes.
 const SHORT: usize = 1 << 10;
@@ -35,6 +38,8 @@ pub enum Shape {
     /// Texts, or entries of a stream: arrays in an array, which together may be as large as a stored
     /// result.
     Listing,
+    /// The nodes of a cluster or of Sentinels: arrays in arrays, of the size that the caller accepts.
+    Nodes,
 }
 
 impl Shape {
@@ -43,7 +48,7 @@ impl Shape {
         match self {
             Self::Short => MAX_LINE.min(max_reply),
             Self::Hello => MAX_LINE,
-            Self::Text => max_reply,
+            Self::Text | Self::Nodes => max_reply,
             Self::Message | Self::Listing => max_reply.saturating_add(MAX_LINE),
         }
     }
@@ -55,13 +60,14 @@ impl Shape {
             Self::Message => MESSAGE_PARTS,
             Self::Hello => HELLO_PARTS,
             Self::Listing => LISTING_PARTS,
+            Self::Nodes => RANGES,
         }
     }
 
     /// Returns `true` if arrays may contain arrays. The limit then counts the elements of all of
     /// them.
     pub(super) fn nests(self) -> bool {
-        matches!(self, Self::Hello | Self::Listing)
+        matches!(self, Self::Hello | Self::Listing | Self::Nodes)
     }
 }
 

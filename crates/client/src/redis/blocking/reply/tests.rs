@@ -123,6 +123,21 @@ fn a_too_large_answer_is_refused_before_it_is_allocated() {
 }
 
 #[test]
+fn the_ranges_of_a_scattered_cluster_are_read() {
+    let slots = 16_384;
+    let range = "*3\r\n:1\r\n:1\r\n*4\r\n$1\r\nh\r\n:1\r\n$2\r\nid\r\n*0\r\n";
+    let answer = format!("*{slots}\r\n{}", range.repeat(slots));
+    let mut reader = ReplyReader::new(16 << 20);
+    feed(&mut reader, answer.as_bytes());
+    let Ok(Some(Value::Array(ranges))) = reader.next(Shape::Nodes) else {
+        panic!("it is refused or unfinished");
+    };
+    assert_eq!(ranges.len(), slots);
+    assert!(refused(Shape::Listing, answer.as_bytes()));
+    assert!(refused(Shape::Nodes, b"*20000000\r\n:1\r\n"));
+}
+
+#[test]
 fn an_answer_has_the_shape_of_its_command() {
     let text = |size: usize| format!("${size}\r\n{}\r\n", "x".repeat(size)).into_bytes();
     let message = |size: usize| [b"*3\r\n:1\r\n:2\r\n", &*text(size)].concat();
