@@ -184,28 +184,39 @@ impl Connection {
         Ok(Rc::new(Self::of(endpoint)))
     }
 
-    /// Returns the connection of a URL that `directive` of php.ini holds.
+    /// Returns the prefix of the keys of results that are kept on another server, unless they are
+    /// given one: the prefix of this broker. For a RabbitMQ, php.ini decides.
+    pub(crate) fn prefix_of_results(&self) -> Option<String> {
+        match &self.endpoint {
+            Endpoint::Redis(redis) => Some(redis.key_prefix().to_owned()),
+            Endpoint::Amqp(_) => None,
+        }
+    }
+
+    /// Returns the connection of a URL that `directive` of php.ini holds. `default_prefix` is as in
+    /// [`Extras`].
     fn configured(
         directive: &str,
         endpoint: Result<Endpoint, ConfigError>,
+        default_prefix: Option<String>,
     ) -> Result<Rc<Self>, Thrown> {
         let endpoint = endpoint.map_err(|error| {
             Thrown::celery(format!(
                 "The directive {directive} cannot be used: {error}."
             ))
         })?;
-        Ok(Rc::new(Self::of(with_settings(endpoint)?)))
+        Ok(Rc::new(Self::of(with_settings(endpoint, default_prefix)?)))
     }
 
     /// Returns the broker that php.ini names, if any.
     pub(crate) fn configured_broker() -> Result<Option<Rc<Self>>, Thrown> {
         settings::broker_url()
-            .map(|url| Self::configured("celery.broker_url", Endpoint::from_url(&url)))
+            .map(|url| Self::configured("celery.broker_url", Endpoint::from_url(&url), None))
             .transpose()
     }
 
-    /// Returns the result backend that php.ini names for a client with this broker. `None`: none,
-    /// or replies over the broker.
+    /// Returns the result backend that php.ini names for a client with this broker, or with that of
+    /// php.ini. `None`: none, or replies over the broker.
     pub(crate) fn configured_backend(
         broker: Option<&Connection>,
     ) -> Result<Option<Rc<Self>>, Thrown> {
@@ -224,7 +235,11 @@ impl Connection {
             };
         }
         let endpoint = Endpoint::from_url(&url).map_err(ConfigError::of_result_backend);
-        let backend = Self::configured("celery.result_backend", endpoint)?;
+        let default_prefix = match broker {
+            Some(broker) => broker.prefix_of_results(),
+            None => Self::configured_broker()?.and_then(|broker| broker.prefix_of_results()),
+        };
+        let backend = Self::configured("celery.result_backend", endpoint, default_prefix)?;
         match broker {
             Some(broker) => backend.backend_beside(broker).map_err(refused),
             None => Ok(Some(backend)),
@@ -269,8 +284,13 @@ impl errors::Server for Connection {
 /// Why another RabbitMQ cannot be the result backend.
 const REPLIES_COME_OVER_THE_BROKER: &str = "replies come over the broker of the task, and this is another RabbitMQ: write rpc:// for replies, or name a Redis";
 
-fn with_settings(endpoint: Endpoint) -> Result<Endpoint, Thrown> {
-    configured(endpoint, &Extras::default()).map_err(|why| Thrown::celery(format!("{why}.")))
+/// Adds what php.ini says. `default_prefix` is as in [`Extras`].
+fn with_settings(endpoint: Endpoint, default_prefix: Option<String>) -> Result<Endpoint, Thrown> {
+    let extras = Extras {
+        default_prefix,
+        ..Extras::default()
+    };
+    configured(endpoint, &extras).map_err(|why| Thrown::celery(format!("{why}.")))
 }
 
 /// Adds what php.ini says to an endpoint, or returns the reason why that cannot be used.

@@ -526,7 +526,7 @@ namespace Celery {
          * @param int<0, 255>|null $priority default priority
          * @param array<string, mixed>|(\Closure(): array<string, mixed>)|null $headers added to every message that this client writes, e.g. trace context
          * @param string|null $keyPrefix `global_keyprefix` of the broker; for a Redis Cluster it needs a hash tag, unless the URL has a `prefix`
-         * @param string|null $resultKeyPrefix `global_keyprefix` of the result backend
+         * @param string|null $resultKeyPrefix `global_keyprefix` of the result backend; null: the prefix of the broker
          * @param string|null $masterName name of the master that Sentinels watch, if the URL has no `master_name` (kombu's transport option); null: `celery.master_name`
          * @param string|null $sentinelUser login to the Sentinels themselves, if the URL has no `sentinel_username`
          * @param string|null $sentinelPassword their password, if the URL has no `sentinel_password`

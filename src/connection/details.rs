@@ -139,8 +139,11 @@ impl Details {
     }
 
     /// Checks all arguments and returns the connection, without connecting. Without a host, the
-    /// broker in php.ini is used.
-    pub(crate) fn connect_later(&self) -> Result<Rc<Connection>, Thrown> {
+    /// broker in php.ini is used. For a result backend, `default_prefix` is that of its broker.
+    pub(crate) fn connect_later(
+        &self,
+        default_prefix: Option<String>,
+    ) -> Result<Rc<Connection>, Thrown> {
         let (endpoint, is_assumed) = if let Some(host) = &self.host {
             self.endpoint(host, "")?
         } else {
@@ -150,11 +153,11 @@ impl Details {
                      set.",
                 ));
             };
-            Connection::configured("celery.broker_url", Endpoint::from_url(&url))?;
+            Connection::configured("celery.broker_url", Endpoint::from_url(&url), None)?;
             self.endpoint(&url, " beside the directive celery.broker_url")?
         };
         Ok(Rc::new(Connection {
-            endpoint: with_settings(endpoint)?,
+            endpoint: with_settings(endpoint, default_prefix)?,
             exchange: self.exchange.clone(),
             binding: self.binding.clone(),
             reply_expires: self.result_expire.map(Duration::from_millis),

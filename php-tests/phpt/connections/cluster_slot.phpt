@@ -68,6 +68,7 @@ $errors = [
     'no hash tag' => fn () => new Client($nodes[0], keyPrefix: 'celery:'),
     'two prefixes' => fn () => new Client("$nodes[0]?prefix={a}:", keyPrefix: '{b}:'),
     'two prefixes, results' => fn () => new Client($url, backend: "$nodes[0]?prefix={a}:", resultKeyPrefix: '{b}:'),
+    'two prefixes in a URL' => fn () => new Client("$nodes[0]?prefix={a}:&prefix={b}:"),
     'a database' => fn () => new Client("$nodes[0]/3?prefix={a}:"),
     'no scheme' => fn () => new Client("$nodes[0];127.0.0.1:$silent", keyPrefix: '{a}:'),
     'two kinds' => fn () => new Client([$nodes[0], redis_url()], keyPrefix: '{a}:'),
@@ -82,6 +83,20 @@ foreach ($errors as $name => $call) {
         $message = str_replace([...$ports, $silent, redis_port()], ['PORT', 'PORT', 'PORT', 'SILENT', 'SINGLE'], $e->getMessage());
         echo "$name: ", get_class($e), ': ', $message, "\n";
     }
+}
+// Results on another server have the prefix of the broker, unless they are given one.
+$backends = [
+    'of the broker' => fn () => new Client($url, backend: redis_url(), queue: $queue),
+    'given' => fn () => new Client($url, backend: redis_url(), queue: $queue, resultKeyPrefix: 'r:'),
+    'of two arrays' => fn () => Client::fromCelery(new CeleryAdvanced(['host' => $url, 'exchange' => $queue], ['host' => redis_url()])),
+];
+foreach ($backends as $name => $make) {
+    $result = $make()->sendTask('proj.add');
+    foreach (['', '{celery}:', 'r:'] as $prefix) {
+        redis()->setex("{$prefix}celery-task-meta-{$result->id}", 60, $document($result->id, $prefix));
+    }
+    echo "$name: ", $result->get(30), "\n";
+    $pop();
 }
 // A result backend with another tag is in another slot.
 $other = new Client($url, backend: "$nodes[0]?prefix={other}:", queue: $queue);
@@ -108,9 +123,13 @@ no prefix: CeleryException: The connection cannot be used: a Redis Cluster needs
 no hash tag: Celery\InvalidConfiguration: The broker cannot be used: The connection cannot be used: a Redis Cluster needs a prefix of all keys that has a hash tag: add ?prefix={celery}: to the URL, or set the key prefix.
 two prefixes: Celery\InvalidConfiguration: The broker cannot be used: The connection cannot be used: contradicting options: a key prefix beside a URL with another one.
 two prefixes, results: Celery\InvalidConfiguration: The result backend cannot be used: The connection cannot be used: contradicting options: a key prefix beside a URL with another one.
+two prefixes in a URL: Celery\InvalidConfiguration: The broker cannot be used: contradicting options: two prefixes in one URL of a cluster.
 a database: Celery\InvalidConfiguration: The broker cannot be used: the database cannot be used: a Redis Cluster has database 0 only.
 no scheme: Celery\InvalidConfiguration: The broker cannot be used: the list of nodes cannot be used: each of them needs its scheme, as in redis+cluster://a:7000;redis+cluster://b:7000.
 two kinds: Celery\InvalidConfiguration: A list of URLs is one of Sentinels, of nodes of a Redis Cluster, or of RabbitMQs of one cluster. Name one server.
 no cluster: CeleryConnectionException: Cannot reach the broker redis+cluster://127.0.0.1:SINGLE/0?prefix={a}:: no node of the cluster knows where the slot 15495 is: 127.0.0.1:SINGLE: Redis answered: ERR This instance has cluster support disabled. The task was not queued. Check that Redis runs there, and the host and the port.
 no node: CeleryConnectionException: Cannot reach the broker redis+cluster://127.0.0.1:SILENT/0?prefix={celery}:: no node of the cluster knows where the slot 3213 is: 127.0.0.1:SILENT: Connection refused (os error 111). The task was not queued. Check that Redis runs there, and the host and the port.
+of the broker: {celery}:
+given: r:
+of two arrays: {celery}:
 string(7) "PENDING"

@@ -132,13 +132,14 @@ pub(super) fn read(call: &Call<'_>) -> Result<Draft, Thrown> {
         tls,
         sentinel,
     };
-    let backend = Extras {
+    let mut backend = Extras {
         key_prefix: text(call, RESULT_KEY_PREFIX)?,
-        default_prefix: broker.key_prefix.clone(),
+        default_prefix: None,
         tls: broker.tls.clone(),
         sentinel: broker.sentinel.clone(),
     };
     let broker = connect(call, BROKER, &broker)?;
+    backend.default_prefix = broker.prefix_of_results();
     let has_sentinels = broker.has_sentinels();
     let results = self::backend(call, &broker, &backend)?;
     let config = Config::of(broker, results);

@@ -109,7 +109,7 @@ fn wait_parameters() -> Vec<Param> {
 fn construct(call: &mut Call<'_>) -> Result<(), Thrown> {
     let id = text_argument(call, 0, "task id")?;
     let connection =
-        Details::from_array(call.argument(1), "$connection_details")?.connect_later()?;
+        Details::from_array(call.argument(1), "$connection_details")?.connect_later(None)?;
     registry::remember(&connection);
     let task_name = match call.argument(2).filter(|name| !name.is_null()) {
         Some(name) => values::text(name)?,

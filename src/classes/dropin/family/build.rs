@@ -180,7 +180,7 @@ fn configured_backend(broker: Option<&Connection>) -> Result<Option<Rc<Connectio
 
 /// Returns the backend that the code names, or `None` if that is the broker itself.
 fn named_backend(details: &Details, broker: &Connection) -> Result<Option<Rc<Connection>>, Thrown> {
-    let backend = details.connect_later()?;
+    let backend = details.connect_later(broker.prefix_of_results())?;
     let shown = backend.to_string();
     let backend = backend.backend_beside(broker).map_err(|why| {
         Thrown::celery(format!("The result backend {shown} cannot be used: {why}."))
@@ -197,7 +197,7 @@ fn build_both(
     broker: &Details,
     backend: Option<&Details>,
 ) -> Result<(), Thrown> {
-    let broker = broker.connect_later()?;
+    let broker = broker.connect_later(None)?;
     let backend = match backend {
         Some(details) => named_backend(details, &broker)?,
         None => configured_backend(Some(&broker))?,
@@ -214,9 +214,11 @@ fn build_both(
 /// Implements `BuildConnection($connection_details, $is_backend = false)`, which subclasses of
 /// `CeleryAbstract` call in their constructors.
 pub(super) fn build_connection(call: &mut Call<'_>) -> Result<(), Thrown> {
-    let connection =
-        Details::from_array(call.argument(0), "$connection_details")?.connect_later()?;
+    let details = Details::from_array(call.argument(0), "$connection_details")?;
     let is_backend = call.argument(1).is_some_and(Zval::coerce_to_bool);
+    let broker = call.state::<Client>()?.broker.clone();
+    let broker = broker.filter(|_| is_backend);
+    let connection = details.connect_later(broker.and_then(|it| it.prefix_of_results()))?;
     registry::remember(&connection);
     if is_backend {
         call.state::<Client>()?.backend = Some(connection);
