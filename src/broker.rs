@@ -49,12 +49,6 @@ impl How {
         let settings = settings::current();
         let queue_type = settings.create_missing.clone();
         queue_type.map_err(Thrown::celery)?;
-        if self.limits.sent_events || settings.sent_events {
-            return Err(not_on_rabbitmq(
-                "sending events (sentEvents, celery.send_sent_event)",
-                "Switch it off for this broker.",
-            ));
-        }
         match self.mode {
             settings::Publish::Confirmed | settings::Publish::Pipelined => Ok(()),
             settings::Publish::Once => Err(not_on_rabbitmq(

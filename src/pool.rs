@@ -128,6 +128,7 @@ impl Server for AmqpEndpoint {
         options.spin = settings.spin;
         options.circuit = settings.circuit(settings::FAILURES_OF_DROP_IN);
         options.create_missing = settings.create_missing.clone().unwrap_or_default();
+        options.sent_events = settings.sent_events.then(process::event_sender);
         if let Some(limit) = room::php_limit() {
             options.max_body = options.max_body.min(limit);
         }
@@ -137,6 +138,9 @@ impl Server for AmqpEndpoint {
     fn limit(options: &mut amqp::blocking::ClientOptions, limits: Limits) {
         options.connect_timeout = limits.connect_timeout.unwrap_or(options.connect_timeout);
         options.circuit = settings::current().circuit(limits.failures);
+        if limits.sent_events {
+            options.sent_events = Some(process::event_sender());
+        }
     }
 }
 

@@ -146,6 +146,52 @@ class RabbitMqControlTest extends TestCase
         self::control()->disableEvents($both, reply: true, timeout: 60);
     }
 
+    public function test_a_python_receiver_hears_what_php_posts(): void
+    {
+        $settings = ['task_send_sent_event' => true];
+        $receiver = new Background(
+            [Programs::python('5.7'), 'sent_events.py'],
+            ['BROKER_URL' => getenv('AMQP_URL')] + Programs::pythonEnvironment(1, [], $settings),
+            Programs::root() . '/php-tests/interop/python'
+        );
+        $heard = static fn (): array => array_map(
+            static fn (string $line) => json_decode($line, true, 512, JSON_THROW_ON_ERROR),
+            preg_split('/\R/', $receiver->log(), -1, PREG_SPLIT_NO_EMPTY)
+        );
+        Wait::until('the event of a task that Python posts', 60, static fn () => count($heard()) === 1);
+
+        $client = self::client()->with(queue: 'heard.php', sentEvents: true);
+        $posted = [$client->sendTask('proj.add', [2, 'x'], ['y' => null])->id];
+        $posted[] = $client->sendTask('proj.add', [1, 1], exchange: 'heard.php', routingKey: 'heard.php')->id;
+        foreach ($client->sendTasks([$client->signature('proj.add', [3, 3]), $client->signature('proj.add', [4, 3])]) as $result) {
+            $posted[] = $result->id;
+        }
+        ini_set('celery.send_sent_event', '1');
+        ini_set('celery.publish', 'pipelined');
+        $celery = new \Celery(getenv('AMQP_URL'));
+        $posted[] = $celery->PostTask('proj.add', [4, 4], true, 'heard.php')->getId();
+        self::client()->flush();
+        ini_restore('celery.publish');
+        ini_restore('celery.send_sent_event');
+        self::client()->with(queue: 'heard.php')->sendTask('proj.add', [5, 5]);
+        $posted[] = $client->sendTask('proj.add', [6, 6])->id;
+
+        Wait::until('the events of the tasks that PHP posts', 60, static fn () => count($heard()) > count($posted));
+        $receiver->stop();
+        [$python, $first, $second] = $events = $heard();
+        $this->assertSame($posted, array_column(array_slice($events, 1), 'uuid'));
+        ksort($python);
+        ksort($first);
+        $this->assertSame(array_keys($python), array_keys($first));
+        $this->assertSame(array_map('get_debug_type', $python), array_map('get_debug_type', $first));
+        $chosen = ['type', 'name', 'args', 'kwargs', 'parent_id', 'retries', 'eta', 'expires', 'exchange', 'utcoffset'];
+        foreach ($chosen as $field) {
+            $this->assertSame($python[$field], $first[$field], $field);
+        }
+        $this->assertSame(['php' . getmypid() . '@' . gethostname(), 'heard.php'], [$first['hostname'], $first['queue']]);
+        $this->assertSame(['heard.php', 'heard.php'], [$second['exchange'], $second['routing_key']]);
+    }
+
     public function test_our_worker_beside_a_python_worker(): void
     {
         [$python, $ours] = $both = [self::node('5.7'), self::node('rust')];

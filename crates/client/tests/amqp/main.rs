@@ -8,6 +8,7 @@
     reason = "a failure here is a failed test"
 )]
 
+mod announce;
 mod connect;
 mod faults;
 mod lists;

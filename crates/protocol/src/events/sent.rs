@@ -1,7 +1,7 @@
 //! The event of a client that has sent a task: `task-sent`.
 
 use super::{Event, Message, Moment, Route, Sender, TaskInfo};
-use crate::message::{DecodeOptions, Task};
+use crate::message::{AmqpMessage, DecodeOptions, DeliveryInfo, Task};
 use crate::repr;
 use crate::serializer::Serializer;
 
@@ -16,9 +16,36 @@ pub fn encode_sent(
     moment: Moment,
     delivery_tag: &str,
 ) -> Option<Vec<u8>> {
-    let accept = [Serializer::Json, Serializer::Msgpack, Serializer::Yaml];
-    let options = DecodeOptions::default().accept(&accept);
-    let task = Task::decode_redis_with(raw, &options).ok()?;
+    let task = Task::decode_redis_with(raw, &readable()).ok()?;
+    let route = Route {
+        queue,
+        exchange: &task.delivery_info.exchange,
+        routing_key: &task.delivery_info.routing_key,
+    };
+    Some(of_task(&task, route, sender, moment).encode_redis(delivery_tag))
+}
+
+/// Writes the event of a message that was sent to RabbitMQ, for the exchange of events.
+///
+/// Returns `None` for a message that no worker of this version could read.
+pub fn sent_amqp(
+    sent: &AmqpMessage,
+    route: Route<'_>,
+    sender: &Sender,
+    moment: Moment,
+) -> Option<AmqpMessage> {
+    let properties = sent.properties().ok()?;
+    let from = DeliveryInfo::default();
+    let task = Task::decode_amqp(&properties, &sent.body, &from, false, &readable()).ok()?;
+    of_task(&task, route, sender, moment).encode_amqp().ok()
+}
+
+/// Returns how to read a message that was just written.
+fn readable() -> DecodeOptions<'static> {
+    DecodeOptions::default().accept(&[Serializer::Json, Serializer::Msgpack, Serializer::Yaml])
+}
+
+fn of_task(task: &Task, route: Route<'_>, sender: &Sender, moment: Moment) -> Message {
     let args = task.argsrepr.clone();
     let kwargs = task.kwargsrepr.clone();
     let info = TaskInfo {
@@ -32,11 +59,5 @@ pub fn encode_sent(
         eta: task.eta,
         expires: task.expires,
     };
-    let route = Route {
-        queue,
-        exchange: &task.delivery_info.exchange,
-        routing_key: &task.delivery_info.routing_key,
-    };
-    let event = Event::Sent(&info, route);
-    Some(Message::one(&event, sender, moment).encode_redis(delivery_tag))
+    Message::one(&Event::Sent(&info, route), sender, moment)
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use celery_protocol::amqp::limits::MAX_BODY;
 use celery_protocol::amqp::{Method, Reply};
+use celery_protocol::events::Sender;
 
 use super::link::{Link, unexpected_reply};
 use super::owing::Owing;
@@ -39,6 +40,9 @@ pub struct ClientOptions {
     pub window_posts: usize,
     /// Limit for the bytes of these posts, which the client keeps.
     pub window_bytes: usize,
+    /// The sender of the `task-sent` event that follows each confirmed post, or `None` for no
+    /// events.
+    pub sent_events: Option<Arc<Sender>>,
 }
 
 impl Default for ClientOptions {
@@ -52,6 +56,7 @@ impl Default for ClientOptions {
             create_missing: Some(QueueType::Classic),
             window_posts: 1000,
             window_bytes: 4 << 20,
+            sent_events: None,
         }
     }
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use celery_protocol::amqp::{AmqpError, Close, Event, Heartbeats, Method, Pulse, Reply, Session};
 
+use super::announcing::Announcing;
 use crate::amqp::AmqpEndpoint;
 use crate::blocking::Wait;
 use crate::blocking::socket::Peek;
@@ -22,6 +23,9 @@ pub(super) const POSTS: u16 = 1;
 /// The channel for everything else. The server may close it because of a wrong request, which must
 /// not touch posts.
 pub(super) const OTHERS: u16 = 2;
+/// The channel for events of posts, which has no confirms. The server may close it, which must touch
+/// nothing else.
+pub(super) const EVENTS: u16 = 3;
 /// Limit for bytes that arrive while the client writes, in addition to all that it has written: the
 /// server may return each message. The confirms of a hundred thousand posts are fewer.
 const UNREAD: usize = 4 << 20;
@@ -95,6 +99,8 @@ pub(super) struct Link {
     heard: bool,
     /// The named exchanges that exist, as far as this connection has asked.
     pub(super) exchanges: BTreeSet<String>,
+    /// The state of the channel for events of posts.
+    pub(super) announcing: Announcing,
     /// The heartbeats, if client and server have agreed on some, and the beginning of their time.
     beats: Option<(Heartbeats, Instant)>,
     pub(super) last_used: Instant,
@@ -230,6 +236,8 @@ impl Link {
             match self.session.next_event() {
                 Ok(Some(Event::Blocked(reason))) => self.blocked = Some(reason),
                 Ok(Some(Event::Unblocked)) => self.blocked = None,
+                Ok(Some(Event::ChannelOpened(EVENTS) | Event::Replied(EVENTS, _))) => {}
+                Ok(Some(Event::ChannelClosed(EVENTS, close))) => self.announcing.refused(close),
                 Ok(Some(Event::Closed(close))) => {
                     self.broken = true;
                     return Err(ClientError::Broker(close));

@@ -33,11 +33,14 @@
 //! * `link`: a connection, opened and logged in;
 //! * `client`: the connection of a client, and requests that may be repeated;
 //! * `publish`: posts, one or many; `pipeline` and `owing`: posts that are confirmed later; `outcome`: what the answers to posts mean;
+//! * `announce` and `announcing`: the events of posts;
 //! * `receive`: messages from a queue; `declare`: queues; `follow`: replies of workers;
 //! * `control`: remote control of workers; `events`: their events; `temporary`: the queues for both;
 //! * `replies`: replies that have arrived and were not asked for yet;
 //! * `pool`: idle connections.
 
+mod announce;
+mod announcing;
 mod client;
 mod control;
 mod declare;

@@ -116,8 +116,10 @@ impl Client {
         };
         match owing.wait_for_answers(wait) {
             Ok(()) => {
+                let outcomes = owing.round.end(None, |_| true);
+                self.announce(&mut owing.link, &outcomes, wait);
                 self.keep(owing.link);
-                self.account(owing.round.end(None, |_| true), wait);
+                self.account(outcomes, wait);
             }
             Err(error) => self.give_up(owing, error, wait),
         }

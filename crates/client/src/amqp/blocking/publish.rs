@@ -20,7 +20,7 @@ use crate::error::{ClientError, PublishError};
 
 /// Bytes after which the posts of a batch are written. The broker then works on the first ones
 /// while the last are encoded.
-const CHUNK: usize = 64 << 10;
+pub(super) const CHUNK: usize = 64 << 10;
 /// The first pause before a post is repeated.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 /// The longest pause before a post is repeated: `interval_max` of Celery's
@@ -148,8 +148,10 @@ impl Client {
         let outcomes = |ended: Vec<(&Post, Outcome)>| ended.into_iter().map(|(_, it)| it).collect();
         match write_and_wait(&mut link, posts, &mut round, wait) {
             Ok(()) => {
+                let ended = round.end(None, |_| true);
+                self.announce(&mut link, &ended, wait);
                 self.keep(link);
-                outcomes(round.end(None, |_| true))
+                outcomes(ended)
             }
             Err(error) => {
                 let error = link.explained(error);

@@ -117,6 +117,11 @@ impl Session {
         known.is_some_and(|known| known.phase == Phase::Open)
     }
 
+    /// Returns `true` if the channel is open, or the server was asked to open it.
+    pub fn has_channel(&self, channel: u16) -> bool {
+        self.channels.contains_key(&channel)
+    }
+
     /// Returns the numbers of a channel's publications without an answer, the lowest first.
     pub fn open_confirms(&self, channel: u16) -> Vec<u64> {
         let confirms = self

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use celery_protocol::amqp::{Event, Heartbeats, Session, SessionOptions};
 
-use super::{Link, OTHERS, POSTS, odd, unexpected};
+use super::{Announcing, EVENTS, Link, POSTS, odd, unexpected};
 use crate::amqp::{ACCESS_REFUSED, AmqpEndpoint};
 use crate::blocking::Wait;
 use crate::blocking::not_open::NotOpen;
@@ -23,7 +23,7 @@ impl Link {
         let stream = Stream::open(endpoint, wait)?;
         let mut options = SessionOptions::new(endpoint.login(), endpoint.vhost());
         options.heartbeat = endpoint.heartbeat();
-        options.channel_max = OTHERS;
+        options.channel_max = EVENTS;
         options.max_body = max_body;
         // One message that is too large must not keep the others of its queue from being read.
         options.leaves_out = true;
@@ -38,6 +38,7 @@ impl Link {
             is_plain: endpoint.tls().is_none(),
             heard: false,
             exchanges: BTreeSet::new(),
+            announcing: Announcing::default(),
             beats: None,
             last_used: Instant::now(),
         };
