@@ -101,12 +101,12 @@ impl Subscription {
         Ok(match &config.broker.endpoint {
             Endpoint::Redis(endpoint) => {
                 let client = pool::take_with(endpoint, limits);
-                let events = redis::blocking::Events::open(client, types, wait)?;
+                let events = redis::blocking::Events::open(*client, types, wait)?;
                 Subscription::Redis(Box::new(events))
             }
             Endpoint::Amqp(endpoint) => {
                 let client = pool::take_with(endpoint, limits);
-                let events = amqp::blocking::Events::open(client, types, wait)?;
+                let events = amqp::blocking::Events::open(*client, types, wait)?;
                 Subscription::Amqp(Box::new(events))
             }
         })

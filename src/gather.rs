@@ -49,7 +49,7 @@ impl Gather {
                 // The first one taken has an idle connection, if there is any. On RESP3, it needs no
                 // other.
                 let (reader, listener) = (take(), take());
-                let awaiting = Awaiting::new(reader, listener, ids, interval);
+                let awaiting = Awaiting::new(*reader, *listener, ids, interval);
                 Way::Redis(Some(Box::new(awaiting)))
             }
             Store::Replies(_) => Way::Replies(Box::new(replies::Awaiting::new(ids, interval))),
@@ -121,8 +121,8 @@ impl Drop for Gather {
             let mut never = NeverInterrupt;
             let mut wait = Wait::new(GOODBYE, &mut never);
             let (reader, listener) = awaiting.finish(&mut wait);
-            pool::put(listener);
-            pool::put(reader);
+            pool::put(Box::new(listener));
+            pool::put(Box::new(reader));
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::pool::{self, Limits, PhpInterrupt, Server};
 /// A client with outstanding answers, and the process that waits for them.
 pub(crate) struct Open<C> {
     owner: Process,
-    client: C,
+    client: Box<C>,
 }
 
 /// The clients of one kind of server that have outstanding answers.
@@ -100,7 +100,7 @@ fn flush_kind<S: Pipelined>(deadline: Deadline) -> Vec<PublishError> {
 }
 
 fn collect<S: Pipelined>(
-    mut client: S::Client,
+    mut client: Box<S::Client>,
     deadline: Deadline,
     interrupt: &mut dyn Interrupt,
 ) -> Vec<PublishError> {
@@ -109,7 +109,7 @@ fn collect<S: Pipelined>(
     failures
 }
 
-fn take<S: Pipelined>(endpoint: &Arc<S>) -> Option<S::Client> {
+fn take<S: Pipelined>(endpoint: &Arc<S>) -> Option<Box<S::Client>> {
     let found = S::open().with_borrow_mut(|all| {
         let index = all
             .iter()
@@ -120,7 +120,7 @@ fn take<S: Pipelined>(endpoint: &Arc<S>) -> Option<S::Client> {
 }
 
 /// Returns the clients that this process opened, and closes the sockets of the others.
-fn own<C>(open: impl IntoIterator<Item = Open<C>>) -> impl Iterator<Item = C> {
+fn own<C>(open: impl IntoIterator<Item = Open<C>>) -> impl Iterator<Item = Box<C>> {
     let process = Process::current();
     open.into_iter()
         .filter(move |open| open.owner == process)

@@ -154,7 +154,7 @@ impl Interrupt for PhpInterrupt {
 }
 
 /// Takes a client for the endpoint, with an idle connection if there is one.
-pub(crate) fn take<S: Server>(endpoint: &Arc<S>) -> S::Client {
+pub(crate) fn take<S: Server>(endpoint: &Arc<S>) -> Box<S::Client> {
     let present = Basis::now();
     S::pool().with_borrow_mut(|slot| {
         let (pool, basis) = slot.get_or_insert_with(|| (Pool::new(options::<S>()), present));
@@ -167,7 +167,7 @@ pub(crate) fn take<S: Server>(endpoint: &Arc<S>) -> S::Client {
 }
 
 /// Takes a client like [`take`], with limits of its own.
-pub(crate) fn take_with<S: Server>(endpoint: &Arc<S>, limits: Limits) -> S::Client {
+pub(crate) fn take_with<S: Server>(endpoint: &Arc<S>, limits: Limits) -> Box<S::Client> {
     let mut client = take(endpoint);
     set_limits::<S>(&mut client, limits);
     client
@@ -181,7 +181,7 @@ pub(crate) fn set_limits<S: Server>(client: &mut S::Client, limits: Limits) {
 }
 
 /// Puts a client back after success.
-pub(crate) fn put<C>(client: C)
+pub(crate) fn put<C>(client: Box<C>)
 where
     C: Pooled + 'static,
     C::Endpoint: Server<Client = C>,
@@ -190,7 +190,7 @@ where
 }
 
 /// Puts a client of a kind of server back after success.
-pub(crate) fn put_of<S: Server>(client: S::Client) {
+pub(crate) fn put_of<S: Server>(client: Box<S::Client>) {
     S::pool().with_borrow_mut(|slot| {
         if let Some((pool, _)) = slot {
             pool.put(client);

@@ -49,10 +49,15 @@ impl<O: Default> Default for PoolOptions<O> {
 }
 
 /// A pool of idle connections.
+#[expect(
+    clippy::vec_box,
+    reason = "clients are taken out and put back without a copy"
+)]
 pub struct Pool<C: Pooled> {
     options: PoolOptions<C::Options>,
-    /// Idle clients; the most recently used is the last.
-    resting: Vec<C>,
+    /// Idle clients; the most recently used is the last. They are boxed, because a client with its
+    /// connection is large and moves in and out at every call.
+    resting: Vec<Box<C>>,
     /// The process that opened these connections.
     owner: Process,
 }
@@ -82,10 +87,11 @@ impl<C: Pooled> Pool<C> {
     ///
     /// Only equal endpoints share a connection: two passwords for one database need two
     /// connections.
-    pub fn take(&mut self, endpoint: &Arc<C::Endpoint>) -> C {
+    pub fn take(&mut self, endpoint: &Arc<C::Endpoint>) -> Box<C> {
         self.check_owner();
-        let same =
-            |client: &C| Arc::ptr_eq(client.endpoint(), endpoint) || client.endpoint() == endpoint;
+        let same = |client: &Box<C>| {
+            Arc::ptr_eq(client.endpoint(), endpoint) || client.endpoint() == endpoint
+        };
         // The most recently used connection is most likely alive.
         match self.resting.iter().rposition(same) {
             Some(index) => {
@@ -93,14 +99,17 @@ impl<C: Pooled> Pool<C> {
                 client.set_options(self.options.client.clone());
                 client
             }
-            None => C::unconnected(endpoint.clone(), self.options.client.clone()),
+            None => Box::new(C::unconnected(
+                endpoint.clone(),
+                self.options.client.clone(),
+            )),
         }
     }
 
     /// Takes a client back. Its connection is closed instead if it is broken, if it is in the
     /// middle of an exchange, or if answers of pipelined posts are missing. Collect the answers
     /// first.
-    pub fn put(&mut self, client: C) {
+    pub fn put(&mut self, client: Box<C>) {
         self.check_owner();
         // A client that was taken out before a fork belongs to the parent; the child drops it.
         if client.may_rest() {

@@ -108,8 +108,8 @@ mod tests {
             ..PoolOptions::default()
         };
         let mut pool = Pool::new(options);
-        let mut clients: Vec<Client> = (0..10).map(|_| pool.take(&endpoint)).collect();
-        clients.iter_mut().for_each(ping);
+        let mut clients: Vec<Box<Client>> = (0..10).map(|_| pool.take(&endpoint)).collect();
+        clients.iter_mut().for_each(|client| ping(client));
         for client in clients {
             pool.put(client);
         }
@@ -127,10 +127,10 @@ mod tests {
         let mut resting = pool.take(&endpoint);
         let mut out = [pool.take(&endpoint), pool.take(&endpoint)];
         ping(&mut resting);
-        out.iter_mut().for_each(ping);
+        out.iter_mut().for_each(|client| ping(client));
         pool.put(resting);
         pool.pretend_fork();
-        out.iter_mut().for_each(Client::pretend_fork);
+        out.iter_mut().for_each(|client| client.pretend_fork());
         // These clients were taken before the fork, so the child takes none of them back, also if
         // it has used the pool in between.
         let [first, second] = out;
