@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use celery_client::ClientError;
 use celery_client::redis::RedisEndpoint;
-use celery_client::redis::blocking::{Client, ClientOptions, Publish, Revoke};
+use celery_client::redis::blocking::{Client, ClientOptions, Post, Publish, Revoke};
 use celery_protocol::control::Request;
 use celery_testkit::{Redis, RedisCluster, RedisOptions, ServerName, wait_for};
 
@@ -189,22 +189,43 @@ fn calls_follow_a_slot_that_moves() {
     // The new key belongs to the new owner already, but not the slot.
     let ask = old.cli(&["SET", &client.keys().result("x"), "1"]);
     assert!(ask.unwrap_err().to_string().contains("ASK"));
+    let mut batching = client_of(&cluster.url());
+    let mut pipelining = client_of(&cluster.url());
+    let to = |queue: &str, id: &str| Post {
+        queue: queue.into(),
+        ..post(id)
+    };
+    // The old owner accepts a post to the list that it has, and refuses the others.
+    let several = |queue: &str| [to("q", queue), to(queue, "x"), to(queue, "y")];
     thread::scope(|scope| {
         let posting = scope.spawn(|| {
-            let mut post = post("b");
-            post.queue = "other".into();
+            let post = to("other", "b");
             at_leisure(|wait| client.publish(&post, Publish::Confirmed, wait))
         });
-        wait_for(PLENTY, "a refusal of the post", || {
+        let batching = scope.spawn(|| {
+            let posts = several("batch");
+            at_leisure(|wait| batching.publish_batch(&posts, Publish::Confirmed, wait))
+        });
+        let pipelining = scope.spawn(|| {
+            at_leisure(|wait| {
+                for post in several("pipe") {
+                    pipelining.publish_later(&post, wait).unwrap();
+                }
+                pipelining.collect(wait)
+            })
+        });
+        wait_for(PLENTY, "refusals of each post", || {
             let stats = old.cli(&["INFO", "errorstats"]).unwrap();
             let asks = stats
                 .lines()
                 .find_map(|line| line.strip_prefix("errorstat_ASK:count="));
-            asks.is_some_and(|count| count.trim().parse::<u32>().unwrap() > 2)
+            asks.is_some_and(|count| count.trim().parse::<u32>().unwrap() > 20)
         })
         .unwrap();
         cluster.end_move(0, 2).unwrap();
         posting.join().unwrap().unwrap();
+        assert_eq!(batching.join().unwrap(), [Ok(()), Ok(()), Ok(())]);
+        assert_eq!(pipelining.join().unwrap(), []);
     });
     let owner = &cluster.nodes()[2];
     let key = client.keys().result("a");
@@ -218,8 +239,13 @@ fn calls_follow_a_slot_that_moves() {
             .publish(&post("c"), Publish::Confirmed, wait)
             .unwrap();
     });
-    assert_eq!(queued(owner, QUEUE), ["a", "c"]);
+    let mut in_queue = queued(owner, QUEUE);
+    in_queue.sort();
+    assert_eq!(in_queue, ["a", "batch", "c", "pipe"]);
     assert_eq!(queued(owner, "{celery}:other"), ["b"]);
+    for queue in ["{celery}:batch", "{celery}:pipe"] {
+        assert_eq!(queued(owner, queue), ["x", "y"]);
+    }
 }
 
 #[test]

@@ -98,6 +98,14 @@ pub(super) struct Open {
 }
 
 impl Open {
+    /// Returns a task whose post was refused with this error.
+    pub(super) fn refused(cause: ClientError) -> Self {
+        Self {
+            maybe: false,
+            cause: Some(cause),
+        }
+    }
+
     /// Decides what follows an attempt to post the task.
     pub(super) fn after(
         &mut self,
@@ -121,14 +129,13 @@ impl Open {
         if !may_repeat(&cause, self.maybe, mode) {
             return Next::Fail(PublishError::new(task_id, self.maybe, cause));
         }
-        // An earlier answer with the number of replicas says more than a missing answer.
-        if !matches!(
-            (&self.cause, &cause),
-            (
-                Some(ClientError::Replicas { .. }),
-                ClientError::Timeout { .. }
-            )
-        ) {
+        // An earlier answer says more than a missing answer, unless that may hide a queued task.
+        let says_more = match &self.cause {
+            Some(ClientError::Replicas { .. }) => true,
+            Some(ClientError::Server(_)) => !self.maybe,
+            _ => false,
+        };
+        if !(says_more && matches!(cause, ClientError::Timeout { .. })) {
             self.cause = Some(cause);
         }
         Next::Again

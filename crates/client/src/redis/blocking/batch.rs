@@ -43,10 +43,21 @@ impl Client {
         mode: Publish,
         wait: &mut Wait<'_>,
     ) -> Vec<Result<(), PublishError>> {
+        let open = posts.iter().map(|_| Open::default()).collect();
+        self.publish_open(posts, open, mode, wait)
+    }
+
+    /// Posts tasks like [`publish_batch`](Self::publish_batch). `open` has what is known about each
+    /// of them from an earlier attempt.
+    pub(super) fn publish_open(
+        &mut self,
+        posts: &[impl Outgoing],
+        open: Vec<Open>,
+        mode: Publish,
+        wait: &mut Wait<'_>,
+    ) -> Vec<Result<(), PublishError>> {
         let mut outcomes: Vec<Result<(), PublishError>> = posts.iter().map(|_| Ok(())).collect();
-        let mut open: Vec<(usize, Open)> = (0..posts.len())
-            .map(|index| (index, Open::default()))
-            .collect();
+        let mut open: Vec<(usize, Open)> = open.into_iter().enumerate().collect();
         let mut backoff = backoff();
         let mut load = false;
         while !open.is_empty() {

@@ -12,6 +12,7 @@ use celery_protocol::redis_keys::Keys;
 use redis::{Cmd, Value};
 
 use super::link::Resting;
+use super::outgoing::Post;
 use super::reply::Shape;
 use crate::backoff::Backoff;
 use crate::blocking::{CircuitOptions, Process, Wait};
@@ -82,6 +83,9 @@ pub struct Client {
     owner: Process,
     /// Failures of pipelined posts that other calls have found.
     pub(super) late: Vec<PublishError>,
+    /// Pipelined posts that were refused for a reason that passes, with the refusal. The next call
+    /// that posts or collects repeats them.
+    pub(super) refused: Vec<(Post, ClientError)>,
 }
 
 impl Client {
@@ -95,6 +99,7 @@ impl Client {
             kept: None,
             owner: Process::current(),
             late: Vec::new(),
+            refused: Vec::new(),
         }
     }
 
@@ -157,9 +162,8 @@ impl Client {
 
     /// Returns the number of pipelined posts that are not confirmed yet.
     pub fn outstanding(&self) -> usize {
-        self.kept
-            .as_ref()
-            .map_or(0, |kept| kept.link().debts.open_posts())
+        let owed = self.kept.as_ref();
+        owed.map_or(0, |kept| kept.link().debts.open_posts()) + self.refused.len()
     }
 
     /// Sends a command that may be repeated, and returns its answer.

@@ -2,17 +2,22 @@
 //!
 //! The number of owed answers is limited (the *window*). When the window is full, the next post
 //! waits for all of them. The client keeps the error of a post that was refused, or whose
-//! connection broke before its answer, until the errors are collected. Such a post is not repeated,
-//! because the client does not keep its message. If replicas must confirm, a `WAIT` follows each
-//! full window, and another one follows the last posts.
+//! connection broke before its answer, until the errors are collected. If replicas must confirm, a
+//! `WAIT` follows each full window, and another one follows the last posts.
+//!
+//! The client keeps the messages of the window. A post that was refused for a reason that passes,
+//! for example because the slot of its list moves, is not queued. So the next call that posts or
+//! collects repeats it until its own deadline. It may then come after posts that were made later.
+
+use std::sync::Arc;
 
 use redis::Value;
 
 use super::acquire::Need;
-use super::attempt::{Publish, may_repeat};
+use super::attempt::{Open, Publish, may_repeat};
 use super::client::backoff;
 use super::link::{Link, Owed};
-use super::outgoing::Outgoing;
+use super::outgoing::{Outgoing, Post};
 use super::post::{odd_answer, pack, pack_binding};
 use super::{Client, replicas};
 use crate::blocking::Wait;
@@ -33,6 +38,7 @@ impl Client {
         post: &impl Outgoing,
         wait: &mut Wait<'_>,
     ) -> Result<(), PublishError> {
+        self.repeat_refused(wait);
         let mut backoff = backoff();
         loop {
             let (error, sent) = match self.write_later(post, wait) {
@@ -60,6 +66,12 @@ impl Client {
             link.debts.owe(Owed::Binding);
         }
         let end = pack(post, &mut link.wire, self.keys(), Publish::Confirmed, false);
+        let owed = Owed::Post(Post {
+            queue: Arc::clone(post.queue()),
+            priority: post.priority(),
+            task_id: post.task_id().to_owned(),
+            envelope: link.wire.last_message().unwrap_or_default().to_owned(),
+        });
         let event = self.announcement(post);
         if let Some(event) = &event {
             link.wire.pack(event);
@@ -67,10 +79,7 @@ impl Client {
         link.wire.gather(true);
         match link.wire.flush(wait) {
             Ok(()) => {
-                link.debts.owe(Owed::Post {
-                    task_id: post.task_id().to_owned(),
-                    bytes: post.size(),
-                });
+                link.debts.owe(owed);
                 if event.is_some() {
                     link.debts.owe(Owed::Event);
                 }
@@ -113,7 +122,25 @@ impl Client {
                 Err(error) => self.abandon(link, &error),
             }
         }
+        self.repeat_refused(wait);
         std::mem::take(&mut self.late)
+    }
+
+    /// Repeats the posts that were refused for a reason that passes, until the deadline. Their events
+    /// have been sent already.
+    fn repeat_refused(&mut self, wait: &mut Wait<'_>) {
+        let refused = std::mem::take(&mut self.refused).into_iter();
+        let (posts, open): (Vec<_>, Vec<_>) = refused
+            .map(|(post, cause)| (post, Open::refused(cause)))
+            .unzip();
+        if posts.is_empty() {
+            return;
+        }
+        let sent_events = self.options.sent_events.take();
+        let outcomes = self.publish_open(&posts, open, Publish::Confirmed, wait);
+        self.options.sent_events = sent_events;
+        self.late
+            .extend(outcomes.into_iter().filter_map(Result::err));
     }
 
     /// Reads all owed answers of a connection, including the confirmation by the replicas.
@@ -155,9 +182,9 @@ impl Client {
     ) -> Result<(), ClientError> {
         match (owed, answer) {
             (Owed::Binding, Ok(_)) | (Owed::Event, _) => {}
-            (Owed::Post { task_id, .. }, Ok(Value::Int(_))) => {
+            (Owed::Post(post), Ok(Value::Int(_))) => {
                 if self.options.replicas > 0 {
-                    link.debts.accepted(task_id);
+                    link.debts.accepted(post.task_id);
                 }
             }
             (Owed::Replicas, answer) => {
@@ -170,15 +197,20 @@ impl Client {
                 }
             }
             (Owed::Binding, Err(_)) => link.undeclare_all(),
-            (Owed::Post { task_id, .. }, Err(answer)) => {
+            (Owed::Post(post), Err(answer)) => {
                 let cause = self.endpoint().refused(answer);
-                self.late.push(PublishError::new(task_id, false, cause));
+                if may_repeat(&cause, false, Publish::Confirmed) {
+                    self.refused.push((post, cause));
+                } else {
+                    self.late
+                        .push(PublishError::new(post.task_id, false, cause));
+                }
             }
-            (Owed::Post { task_id, .. }, Ok(_)) => {
+            (Owed::Post(post), Ok(_)) => {
                 link.wire.give_up();
                 let cause = odd_answer();
-                self.late
-                    .push(PublishError::new(task_id, true, cause.clone()));
+                let failure = PublishError::new(post.task_id, true, cause.clone());
+                self.late.push(failure);
                 return Err(cause);
             }
         }

@@ -2,13 +2,15 @@
 
 use std::collections::VecDeque;
 
+use crate::redis::blocking::outgoing::{Outgoing, Post};
+
 /// The answer to a command that was sent without waiting.
 #[derive(Debug)]
 pub(crate) enum Owed {
     /// The answer to the writing of a binding.
     Binding,
-    /// The answer to the post of this task.
-    Post { task_id: String, bytes: usize },
+    /// The answer to this post, which is repeated if it is refused for a reason that passes.
+    Post(Post),
     /// The answer to the event of a post.
     Event,
     /// The answer to `WAIT`: the number of replicas that have all posts sent before the `WAIT`.
@@ -17,13 +19,13 @@ pub(crate) enum Owed {
 
 impl Owed {
     fn posts(&self) -> usize {
-        usize::from(matches!(self, Self::Post { .. }))
+        usize::from(matches!(self, Self::Post(_)))
     }
 
     fn bytes(&self) -> usize {
         match self {
             Self::Binding | Self::Event | Self::Replicas => 0,
-            Self::Post { bytes, .. } => *bytes,
+            Self::Post(post) => post.size(),
         }
     }
 }
@@ -90,7 +92,7 @@ impl Debts {
     /// Returns the tasks of all open posts, when no further answers can come.
     pub(crate) fn into_open_posts(self) -> impl Iterator<Item = String> {
         let owed = self.owed.into_iter().filter_map(|owed| match owed {
-            Owed::Post { task_id, .. } => Some(task_id),
+            Owed::Post(post) => Some(post.task_id),
             Owed::Binding | Owed::Event | Owed::Replicas => None,
         });
         self.accepted.into_iter().chain(owed)

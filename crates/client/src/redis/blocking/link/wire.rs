@@ -74,6 +74,8 @@ pub(crate) struct Wire {
     replies: ReplyReader,
     /// Packed commands that are not written yet.
     out: Vec<u8>,
+    /// Where the last message begins in `out`, with the line of its length.
+    last_message: usize,
     /// Number of bytes that may have been sent so far.
     sent: u64,
     /// Number of packed commands without an answer, and of channels without a confirmation. It
@@ -128,6 +130,7 @@ impl Wire {
             stream: Stream::open(&**endpoint, wait)?,
             replies: ReplyReader::new(max_reply),
             out: Vec::new(),
+            last_message: 0,
             sent: 0,
             questions: 0,
             max_reply,
@@ -242,6 +245,7 @@ impl Wire {
             write_argument(out, argument);
         }
         for message in messages {
+            self.last_message = out.len();
             message.write(Frame::new(out));
             out.extend_from_slice(b"\r\n");
         }
@@ -249,6 +253,13 @@ impl Wire {
             write_argument(out, argument);
         }
         self.packed()
+    }
+
+    /// Returns the last message of the command that was packed last, if the message ends it.
+    pub(crate) fn last_message(&self) -> Option<&[u8]> {
+        let framed = self.out.get(self.last_message..)?.strip_suffix(b"\r\n")?;
+        let start = framed.iter().position(|byte| *byte == b'\n')? + 1;
+        framed.get(start..)
     }
 
     /// Counts a packed command and returns the position of its end.
