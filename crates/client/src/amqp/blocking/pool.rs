@@ -70,7 +70,9 @@ mod tests {
 
         // The limit holds, and an equal endpoint shares the connection that was used last.
         let mut clients = [0; 3].map(|_| pool.take(&endpoint));
-        clients.iter_mut().for_each(|client| ping(client));
+        for client in &mut clients {
+            ping(client);
+        }
         for client in clients {
             pool.put(client);
         }

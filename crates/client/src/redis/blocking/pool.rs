@@ -109,7 +109,9 @@ mod tests {
         };
         let mut pool = Pool::new(options);
         let mut clients: Vec<Box<Client>> = (0..10).map(|_| pool.take(&endpoint)).collect();
-        clients.iter_mut().for_each(|client| ping(client));
+        for client in &mut clients {
+            ping(client);
+        }
         for client in clients {
             pool.put(client);
         }
@@ -127,10 +129,14 @@ mod tests {
         let mut resting = pool.take(&endpoint);
         let mut out = [pool.take(&endpoint), pool.take(&endpoint)];
         ping(&mut resting);
-        out.iter_mut().for_each(|client| ping(client));
+        for client in &mut out {
+            ping(client);
+        }
         pool.put(resting);
         pool.pretend_fork();
-        out.iter_mut().for_each(|client| client.pretend_fork());
+        for client in &mut out {
+            client.pretend_fork();
+        }
         // These clients were taken before the fork, so the child takes none of them back, also if
         // it has used the pool in between.
         let [first, second] = out;
