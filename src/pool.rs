@@ -154,6 +154,10 @@ impl Interrupt for PhpInterrupt {
 }
 
 /// Takes a client for the endpoint, with an idle connection if there is one.
+#[expect(
+    clippy::unnecessary_box_returns,
+    reason = "the pool keeps its clients boxed, and a post copies none"
+)]
 pub(crate) fn take<S: Server>(endpoint: &Arc<S>) -> Box<S::Client> {
     let present = Basis::now();
     S::pool().with_borrow_mut(|slot| {
@@ -167,6 +171,10 @@ pub(crate) fn take<S: Server>(endpoint: &Arc<S>) -> Box<S::Client> {
 }
 
 /// Takes a client like [`take`], with limits of its own.
+#[expect(
+    clippy::unnecessary_box_returns,
+    reason = "the pool keeps its clients boxed, and a post copies none"
+)]
 pub(crate) fn take_with<S: Server>(endpoint: &Arc<S>, limits: Limits) -> Box<S::Client> {
     let mut client = take(endpoint);
     set_limits::<S>(&mut client, limits);

@@ -49,10 +49,6 @@ impl<O: Default> Default for PoolOptions<O> {
 }
 
 /// A pool of idle connections.
-#[expect(
-    clippy::vec_box,
-    reason = "clients are taken out and put back without a copy"
-)]
 pub struct Pool<C: Pooled> {
     options: PoolOptions<C::Options>,
     /// Idle clients; the most recently used is the last. They are boxed, because a client with its
@@ -89,11 +85,10 @@ impl<C: Pooled> Pool<C> {
     /// connections.
     pub fn take(&mut self, endpoint: &Arc<C::Endpoint>) -> Box<C> {
         self.check_owner();
-        let same = |client: &Box<C>| {
-            Arc::ptr_eq(client.endpoint(), endpoint) || client.endpoint() == endpoint
-        };
+        let same =
+            |client: &C| Arc::ptr_eq(client.endpoint(), endpoint) || client.endpoint() == endpoint;
         // The most recently used connection is most likely alive.
-        match self.resting.iter().rposition(same) {
+        match self.resting.iter().rposition(|client| same(client)) {
             Some(index) => {
                 let mut client = self.resting.remove(index);
                 client.set_options(self.options.client.clone());
