@@ -14,7 +14,9 @@ use std::time::Duration;
 use celery_client::amqp::aio::{Confirm, ConnectOptions, Connection, Publication};
 use celery_client::amqp::{AmqpEndpoint, Queue};
 use celery_protocol::message::{AmqpMessage, EncodeOptions, Task};
-use celery_testkit::{Process, RabbitMq, RabbitMqOptions, Redis, RedisOptions, wait_for};
+use celery_testkit::{
+    Process, RabbitMq, RabbitMqOptions, Redis, RedisOptions, VirtualHost, wait_for,
+};
 use serde_json::value::RawValue;
 
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -39,7 +41,7 @@ fn command(broker: &str) -> Command {
     command
 }
 
-fn worker(rabbitmq: &RabbitMq, redis: &Redis) -> Process {
+fn worker(rabbitmq: &VirtualHost, redis: &Redis) -> Process {
     let mut command = command(&rabbitmq.url());
     command.args(["-c", "4"]);
     command.args(["--result-backend", &redis.url()]);
@@ -134,16 +136,16 @@ async fn kills_of_workers_and_of_the_server_lose_nothing() {
         assert_eq!(status.code(), Some(0), "{}", worker.log());
     }
     wait_for(PATIENCE, "an empty queue", || {
-        matches!(rabbitmq.ready_messages("/", "celery"), Ok(Some(0)))
+        matches!(rabbitmq.ready_messages("celery"), Ok(Some(0)))
     })
     .unwrap();
-    let dead = rabbitmq.ready_messages("/", "celery.dead").unwrap();
+    let dead = rabbitmq.ready_messages("celery.dead").unwrap();
     assert_eq!(dead, None);
 }
 
 #[tokio::test]
 async fn what_needs_redis_is_refused_by_name() {
-    let rabbitmq = RabbitMqOptions::new().start().unwrap();
+    let rabbitmq = RabbitMq::shared().unwrap();
     let url = rabbitmq.url();
     let run = |url: &str, more: &[&str]| {
         let output = command(url).args(more).output().unwrap();
@@ -174,7 +176,7 @@ async fn what_needs_redis_is_refused_by_name() {
     // A wrong password and a missing virtual host end the start, and the check finds both.
     for wrong in [
         url.replace("guest:guest", "guest:wrong"),
-        rabbitmq.url_of("none"),
+        format!("{url}none"),
     ] {
         for more in [&[][..], &["check"]] {
             let (code, text) = run(&wrong, more);
@@ -204,11 +206,12 @@ async fn what_needs_redis_is_refused_by_name() {
 
 #[tokio::test]
 async fn missing_queues_are_created_as_asked_and_existing_ones_stay() {
-    let rabbitmq = RabbitMqOptions::new().start().unwrap();
+    let rabbitmq = RabbitMq::shared().unwrap();
     let kind = |queue: &str| {
         let answer = rabbitmq.eval(&format!(
-            "case rabbit_amqqueue:lookup(rabbit_misc:r(<<\"/\">>, queue, <<\"{queue}\">>)) of \
-             {{ok, Q}} -> amqqueue:get_type(Q); _ -> none end"
+            "case rabbit_amqqueue:lookup({}) of \
+             {{ok, Q}} -> amqqueue:get_type(Q); _ -> none end",
+            rabbitmq.resource("queue", queue)
         ));
         answer.unwrap()
     };
@@ -223,10 +226,10 @@ async fn missing_queues_are_created_as_asked_and_existing_ones_stay() {
     assert_eq!(kind("celery"), "rabbit_classic_queue");
     // The queue that another worker has created is consumed as soon as it is there.
     wait_for(PATIENCE, "two consumers", || {
-        let state = rabbitmq.eval(
-            "{ok, Q} = rabbit_amqqueue:lookup(rabbit_misc:r(<<\"/\">>, queue, <<\"celery\">>)), \
-             {ok, _, N} = rabbit_amqqueue:stat(Q), N",
-        );
+        let state = rabbitmq.eval(&format!(
+            "{{ok, Q}} = rabbit_amqqueue:lookup({}), {{ok, _, N}} = rabbit_amqqueue:stat(Q), N",
+            rabbitmq.resource("queue", "celery")
+        ));
         state.is_ok_and(|consumers| consumers == "2")
     })
     .unwrap();

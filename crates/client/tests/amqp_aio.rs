@@ -14,7 +14,7 @@ use std::time::Duration;
 use celery_client::amqp::aio::{Confirm, ConnectOptions, Connection, Failure, Publication};
 use celery_client::amqp::{AmqpEndpoint, Queue, QueueType};
 use celery_protocol::amqp::{Event, Method, Properties, Reply, Reserved, Short, Table};
-use celery_testkit::{Fault, Proxy, RabbitMq, RabbitMqOptions, ServerName, free_port};
+use celery_testkit::{Fault, Proxy, RabbitMq, RabbitMqOptions, ServerName, VirtualHost, free_port};
 use tokio::time::timeout;
 
 /// Time for a call that should succeed, also on a busy machine.
@@ -161,7 +161,7 @@ async fn a_new_channel_has_nothing_of_the_old_one(connection: &mut Connection) {
 
 #[tokio::test]
 async fn queues_are_found_and_messages_come_through() {
-    let node = RabbitMq::start(RabbitMqOptions::new()).unwrap();
+    let node = RabbitMq::shared().unwrap();
     let mut connection = confirming(&node.url()).await;
 
     // A message for a queue that does not exist is not lost silently, and stops no other.
@@ -280,7 +280,7 @@ async fn alarms_freezes_and_refusals() {
 
     for (wrong, is_refusal) in [
         (url.replace("guest:guest", "guest:wrong"), true),
-        (node.url_of("none"), true),
+        (node.vhost("none").url(), true),
         (format!("amqp://127.0.0.1:{}", free_port().unwrap()), false),
         (url.replace("amqp://", "amqps://"), false),
     ] {
@@ -344,13 +344,11 @@ async fn tls_is_verified() {
 }
 
 /// Publishes a message for longer than an answer may take.
-async fn a_slow_upload_is_not_late_while_it_goes_on(node: &RabbitMq) {
+async fn a_slow_upload_is_not_late_while_it_goes_on(node: &VirtualHost) {
     let proxy = Proxy::to_port(node.port()).unwrap();
     // 16 KiB in each 5 ms: the body takes ten seconds.
     proxy.set(Fault::Latency(Duration::from_millis(5)));
-    let direct = format!(":{}", node.port());
-    let url = node.url().replace(&direct, &format!(":{}", proxy.port()));
-    let endpoint = AmqpEndpoint::from_url(&url).unwrap();
+    let endpoint = AmqpEndpoint::from_url(&node.url_on(proxy.port())).unwrap();
     let mut options = ConnectOptions::new("test/slow");
     options.connect_timeout = LONG;
     options.response_timeout = Duration::from_secs(4);
@@ -365,7 +363,7 @@ async fn a_slow_upload_is_not_late_while_it_goes_on(node: &RabbitMq) {
 }
 
 /// Lets more messages arrive than are kept while the owner waits for something else.
-async fn messages_without_acknowledgements_have_a_limit(node: &RabbitMq) {
+async fn messages_without_acknowledgements_have_a_limit(node: &VirtualHost) {
     const MOST: usize = 10_000;
     const SENT: usize = MOST + 100;
     let mut connection = confirming(&node.url()).await;
@@ -403,7 +401,7 @@ async fn messages_without_acknowledgements_have_a_limit(node: &RabbitMq) {
 
 #[tokio::test]
 async fn slow_and_many_messages() {
-    let node = RabbitMqOptions::new().start().unwrap();
+    let node = RabbitMq::shared().unwrap();
     messages_without_acknowledgements_have_a_limit(&node).await;
     a_slow_upload_is_not_late_while_it_goes_on(&node).await;
 }

@@ -55,7 +55,7 @@ pub use ports::free_port;
 pub use postgres::Postgres;
 pub use process::{Process, leave_terminal_group};
 pub use proxy::{Cut, Fault, Proxy};
-pub use rabbitmq::{RabbitMq, RabbitMqOptions};
+pub use rabbitmq::{RabbitMq, RabbitMqOptions, VirtualHost};
 pub use redis::{Redis, RedisOptions};
 pub use sentinel::{MASTER, Sentinels};
 pub use tls::{Certificates, ServerName};

@@ -174,6 +174,12 @@ impl Process {
         }
     }
 
+    /// Leaves the program running, also when this process ends.
+    pub(crate) fn leave(mut self) {
+        self.guard = None;
+        std::mem::forget(self);
+    }
+
     /// Sends SIGTERM.
     pub fn terminate(&self) {
         self.signal(Signal::TERM);

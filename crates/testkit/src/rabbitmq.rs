@@ -5,24 +5,29 @@
 //! Erlang code can be run in the node by `erl_call`, which answers within milliseconds;
 //! `rabbitmqctl` would start an Erlang system for each command.
 //!
+//! Tests that do not harm a node share one, each with a [virtual host](VirtualHost) of its own.
+//!
 //! A node may run in a network namespace of its own. Two programs then join its port with the same
 //! port of this machine by a file, because a socket that has a path belongs to no namespace.
 
-use std::io::Write;
-use std::process::Stdio;
+use std::ops::Deref;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use tempfile::TempDir;
 
 use self::node::{
-    COOKIE, DISK_FREE, DISK_TOO_MUCH, Ports, START, configure, join, name_server, names, node,
-    node_name,
+    DISK_FREE, DISK_TOO_MUCH, Ports, START, configure, join, name_server, names, node, node_name,
 };
-use crate::ports::{find_program, on_a_free_port, through};
+use self::vhost::Reach;
+pub use self::vhost::VirtualHost;
+use crate::ports::on_a_free_port;
 use crate::{Certificates, Error, Process, ServerName, free_port, wait_for};
 
 mod node;
+mod shared;
+mod vhost;
 
 /// What the server says of a port that is taken: of its own ports, and of the one for other nodes.
 const TAKEN: [&str; 2] = ["already in use", "dist_port_already_used"];
@@ -107,6 +112,8 @@ impl RabbitMqOptions {
 }
 
 /// A private RabbitMQ node. Dropping it kills the node and removes its folder.
+///
+/// It is its own virtual host `/`, too.
 #[derive(Debug)]
 pub struct RabbitMq {
     // The node ends before its name server, which the nodes of a cluster share.
@@ -114,11 +121,19 @@ pub struct RabbitMq {
     epmd: Arc<Process>,
     // The programs that join the port of a namespace with the port of this machine.
     _joints: Vec<Process>,
-    ports: Ports,
+    reach: Reach,
+    root: VirtualHost,
     certificates: Option<Certificates>,
     vhosts: AtomicU32,
-    starter: Vec<String>,
     folder: TempDir,
+}
+
+impl Deref for RabbitMq {
+    type Target = VirtualHost;
+
+    fn deref(&self) -> &VirtualHost {
+        &self.root
+    }
 }
 
 impl RabbitMq {
@@ -132,18 +147,38 @@ impl RabbitMq {
         Self::start_beside(options, None)
     }
 
+    /// Makes a virtual host on a node that all tests of this run share, which is started if it does
+    /// not run yet. It is for tests that do not harm the node: it cannot be ended, frozen or alarmed.
+    /// Dropping the value deletes the virtual host.
+    ///
+    /// # Errors
+    ///
+    /// Fails like [`RabbitMq::start`] and [`RabbitMq::add_vhost`].
+    pub fn shared() -> Result<VirtualHost, Error> {
+        shared::vhost()
+    }
+
     /// Starts a node that joins the cluster of another one, if there is one.
-    fn start_beside(mut options: RabbitMqOptions, first: Option<&RabbitMq>) -> Result<Self, Error> {
+    fn start_beside(options: RabbitMqOptions, first: Option<&RabbitMq>) -> Result<Self, Error> {
+        Self::start_in(&std::env::temp_dir(), options, first)
+    }
+
+    /// Like [`RabbitMq::start_beside`], with its files in a folder of this one.
+    fn start_in(
+        parent: &Path,
+        mut options: RabbitMqOptions,
+        first: Option<&RabbitMq>,
+    ) -> Result<Self, Error> {
         if let Some(first) = first {
             let peers = "cluster_formation.peer_discovery_backend";
             options = options.set(peers, "classic_config").set(
                 "cluster_formation.classic_config.nodes.1",
-                &node_name(first.ports),
+                &node_name(first.reach.ports),
             );
         }
         let folder = tempfile::Builder::new()
             .prefix("rabbitmq-")
-            .tempdir()
+            .tempdir_in(parent)
             .map_err(Error::io("making a temporary folder"))?;
         let certificates = match options.tls {
             Some(name) => Some(Certificates::generate(folder.path(), name)?),
@@ -156,14 +191,14 @@ impl RabbitMq {
                 tls: free_port()?,
                 nodes: free_port()?,
                 epmd: match first {
-                    Some(first) => first.ports.epmd,
+                    Some(first) => first.reach.ports.epmd,
                     None => free_port()?,
                 },
             };
             configure(folder.path(), &options, certificates.as_ref(), ports)?;
             let epmd = match first {
                 Some(first) => Arc::clone(&first.epmd),
-                None => Arc::new(name_server(&starter, ports.epmd)?),
+                None => Arc::new(name_server(&starter, folder.path(), ports.epmd)?),
             };
             let process = node(&starter, folder.path(), ports)?;
             let joints = if starter.is_empty() {
@@ -173,28 +208,36 @@ impl RabbitMq {
             };
             Ok((ports, epmd, process, joints))
         })?;
+        let reach = Reach {
+            ports,
+            folder: folder.path().to_owned(),
+            starter,
+        };
         Ok(Self {
             process,
             epmd,
             _joints: joints,
-            ports,
+            root: VirtualHost::new(reach.clone(), "/"),
+            reach,
             certificates,
             vhosts: AtomicU32::new(0),
-            starter,
             folder,
         })
     }
 
-    /// Returns `amqp://guest:guest@127.0.0.1:port//`, the address of the virtual host `/`.
-    #[must_use]
-    pub fn url(&self) -> String {
-        self.url_of("/")
+    /// Returns the process groups of the node and of its name server.
+    fn groups(&self) -> [u32; 2] {
+        [self.process.pid(), self.epmd.pid()]
     }
 
-    /// Returns the address of a virtual host, whose name must not need percent-encoding.
-    #[must_use]
-    pub fn url_of(&self, vhost: &str) -> String {
-        format!("amqp://guest:guest@127.0.0.1:{}/{vhost}", self.ports.amqp)
+    /// Leaves the node and its files as they are, for other processes. Returns how they reach it.
+    fn leave(self) -> Reach {
+        self.process.leave();
+        if let Some(epmd) = Arc::into_inner(self.epmd) {
+            epmd.leave();
+        }
+        let _path = self.folder.keep();
+        self.reach
     }
 
     /// Returns `amqps://guest:guest@localhost:port//`, or `None` without [`RabbitMqOptions::tls`].
@@ -203,7 +246,7 @@ impl RabbitMq {
         self.certificates.as_ref()?;
         Some(format!(
             "amqps://guest:guest@localhost:{}//",
-            self.ports.tls
+            self.reach.ports.tls
         ))
     }
 
@@ -214,16 +257,10 @@ impl RabbitMq {
         self.certificates.as_ref()
     }
 
-    /// Returns the port on 127.0.0.1.
-    #[must_use]
-    pub fn port(&self) -> u16 {
-        self.ports.amqp
-    }
-
     /// Returns the port for encrypted connections, which is in use with [`RabbitMqOptions::tls`].
     #[must_use]
     pub fn tls_port(&self) -> u16 {
-        self.ports.tls
+        self.reach.ports.tls
     }
 
     /// Returns the process id of the script that runs the node.
@@ -238,69 +275,20 @@ impl RabbitMq {
         self.process.log()
     }
 
-    /// Makes a virtual host that the user `guest` may use, and returns its name. So tests that
-    /// share a node have queues of their own.
+    /// Makes a virtual host that the user `guest` may use.
     ///
     /// # Errors
     ///
-    /// Fails like [`RabbitMq::eval`].
-    pub fn add_vhost(&self) -> Result<String, Error> {
-        let name = format!("v{}", self.vhosts.fetch_add(1, Ordering::Relaxed));
-        self.eval(&format!(
-            "rabbit_vhost:add(<<\"{name}\">>, <<\"test\">>), \
-             rabbit_auth_backend_internal:set_permissions(<<\"guest\">>, <<\"{name}\">>, \
-             <<\".*\">>, <<\".*\">>, <<\".*\">>, <<\"test\">>)"
-        ))?;
-        Ok(name)
+    /// Fails like [`VirtualHost::eval`].
+    pub fn add_vhost(&self) -> Result<VirtualHost, Error> {
+        let number = self.vhosts.fetch_add(1, Ordering::Relaxed);
+        self.reach.add_vhost(number)
     }
 
-    /// Returns the number of messages that are ready in a queue of the virtual host, or `None` if
-    /// the queue does not exist.
-    ///
-    /// # Errors
-    ///
-    /// Fails like [`RabbitMq::eval`].
-    pub fn ready_messages(&self, vhost: &str, queue: &str) -> Result<Option<u64>, Error> {
-        let answer = self.eval(&format!(
-            "case rabbit_amqqueue:lookup(rabbit_misc:r(<<\"{vhost}\">>, queue, <<\"{queue}\">>)) of \
-             {{ok, Q}} -> {{ok, N, _}} = rabbit_amqqueue:stat(Q), N; _ -> none end"
-        ))?;
-        if answer == "none" {
-            return Ok(None);
-        }
-        let count = answer.parse().map(Some);
-        count.map_err(|_| Error::Failed(format!("the length of {queue}: {answer}")))
-    }
-
-    /// Returns how many messages of these queues of the virtual host together are ready, and how
-    /// many are delivered and not acknowledged. A queue that does not exist has none.
-    ///
-    /// # Errors
-    ///
-    /// Fails like [`RabbitMq::eval`], also while a quorum queue has no leader.
-    pub fn depth(&self, vhost: &str, queues: &[&str]) -> Result<(usize, usize), Error> {
-        let names: Vec<String> = queues.iter().map(|it| format!("<<\"{it}\">>")).collect();
-        let names = names.join(", ");
-        // The counts of a quorum queue elsewhere are renewed only now and then. `overview` is a callback
-        // of all state machines, so it is there in all versions.
-        let answer = self.eval(&format!(
-            "Of = fun(Q) -> case amqqueue:get_type(Q) of \
-                 rabbit_quorum_queue -> \
-                   {{ok, #{{num_ready_messages := Ready, num_checked_out := Held}}, _}} = \
-                     ra:consistent_query(amqqueue:get_pid(Q), fun rabbit_fifo:overview/1), \
-                   {{Ready, Held}}; \
-                 _ -> [{{_, Ready}}, {{_, Held}}] = rabbit_amqqueue:info(Q, \
-                   [messages_ready, messages_unacknowledged]), {{Ready, Held}} end end, \
-             All = [case rabbit_amqqueue:lookup(rabbit_misc:r(<<\"{vhost}\">>, queue, Name)) of \
-                 {{ok, Q}} -> Of(Q); _ -> {{0, 0}} end || Name <- [{names}]], \
-             {{lists:sum([R || {{R, _}} <- All]), lists:sum([H || {{_, H}} <- All])}}"
-        ))?;
-        let words = answer.split(|c: char| !c.is_ascii_digit());
-        let numbers: Vec<usize> = words.filter_map(|word| word.parse().ok()).collect();
-        match numbers[..] {
-            [ready, held] => Ok((ready, held)),
-            _ => Err(Error::Failed(format!("the depth of {queues:?}: {answer}"))),
-        }
+    /// Returns a virtual host of this name, which may have been made on another node of a cluster.
+    #[must_use]
+    pub fn vhost(&self, name: &str) -> VirtualHost {
+        VirtualHost::new(self.reach.clone(), name)
     }
 
     /// Returns `true` if each quorum queue with a member on this node has a member more than it
@@ -308,7 +296,7 @@ impl RabbitMq {
     ///
     /// # Errors
     ///
-    /// Fails like [`RabbitMq::eval`].
+    /// Fails like [`VirtualHost::eval`].
     pub fn can_lose_a_node(&self) -> Result<bool, Error> {
         let critical = self.eval("length(rabbit_quorum_queue:list_with_minimum_quorum())")?;
         Ok(critical == "0")
@@ -319,7 +307,7 @@ impl RabbitMq {
     ///
     /// # Errors
     ///
-    /// Fails like [`RabbitMq::eval`].
+    /// Fails like [`VirtualHost::eval`].
     pub fn disk_alarm(&self, raised: bool) -> Result<(), Error> {
         let limit = if raised { DISK_TOO_MUCH } else { DISK_FREE };
         self.eval(&format!(
@@ -332,7 +320,7 @@ impl RabbitMq {
     ///
     /// # Errors
     ///
-    /// Fails like [`RabbitMq::eval`].
+    /// Fails like [`VirtualHost::eval`].
     pub fn alarm(&self, raised: bool) -> Result<(), Error> {
         let alarm = "{resource_limit, memory, node()}";
         self.eval(&if raised {
@@ -341,75 +329,6 @@ impl RabbitMq {
             format!("rabbit_alarm:clear_alarm({alarm})")
         })
         .map(drop)
-    }
-
-    /// Closes all connections of clients by `connection.close` with the code 320.
-    ///
-    /// # Errors
-    ///
-    /// Fails like [`RabbitMq::eval`].
-    pub fn close_connections(&self) -> Result<(), Error> {
-        self.eval(
-            "[rabbit_networking:close_connection(P, \"closed by a test\") \
-             || P <- rabbit_networking:local_connections()]",
-        )
-        .map(drop)
-    }
-
-    /// Returns the number of open connections of clients.
-    ///
-    /// # Errors
-    ///
-    /// Fails like [`RabbitMq::eval`].
-    pub fn connections(&self) -> Result<usize, Error> {
-        let answer = self.eval("length(rabbit_networking:local_connections())")?;
-        let count = answer.parse();
-        count.map_err(|_| Error::Failed(format!("the number of connections: {answer}")))
-    }
-
-    /// Returns the number of connections from which the node reads nothing because of an alarm.
-    ///
-    /// # Errors
-    ///
-    /// Fails like [`RabbitMq::eval`], also when a connection ends meanwhile.
-    pub fn blocked_connections(&self) -> Result<usize, Error> {
-        let answer = self.eval(
-            "length([P || P <- rabbit_networking:local_connections(), \
-             [{state, blocked}] =:= rabbit_networking:connection_info(P, [state])])",
-        )?;
-        let count = answer.parse();
-        count.map_err(|_| Error::Failed(format!("the blocked connections: {answer}")))
-    }
-
-    /// Runs an Erlang expression in the node and returns its value as Erlang writes it.
-    ///
-    /// # Errors
-    ///
-    /// Returns [`Error::Failed`] when the expression fails or the node does not answer.
-    pub fn eval(&self, expression: &str) -> Result<String, Error> {
-        let mut call = through(&self.starter, &find_program("erl_call", "erlang-base")?);
-        call.args(["-sname", &node_name(self.ports), "-c", COOKIE, "-e"])
-            .env("ERL_EPMD_PORT", self.ports.epmd.to_string())
-            .env("HOME", self.folder.path())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        let running = Error::io("running erl_call");
-        let output = call.spawn().and_then(|mut child| {
-            if let Some(mut input) = child.stdin.take() {
-                writeln!(input, "{expression}.")?;
-            }
-            child.wait_with_output()
-        });
-        let output = output.map_err(running)?;
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let value = text
-            .strip_prefix("{ok, ")
-            .and_then(|text| text.strip_suffix('}'));
-        value.map(str::to_owned).ok_or_else(|| {
-            let errors = String::from_utf8_lossy(&output.stderr);
-            Error::Failed(format!("erl_call: {text}{errors}"))
-        })
     }
 
     /// Kills the node with SIGKILL, as a crash would. [`RabbitMq::restart`] starts it again.
@@ -431,15 +350,17 @@ impl RabbitMq {
     /// Fails like [`RabbitMq::start`].
     pub fn restart(&mut self) -> Result<(), Error> {
         self.stop();
-        self.process = node(&self.starter, self.folder.path(), self.ports)?;
+        self.process = node(&self.reach.starter, self.folder.path(), self.reach.ports)?;
         Ok(())
     }
 
     /// Waits until the name server no longer knows the node. It is a grandchild of this process, and
     /// may end a moment after the script that runs it.
     fn wait_until_gone(&self) {
-        let name = format!("name testkit{} at", self.ports.amqp);
-        let gone = || names(&self.starter, self.ports.epmd).is_none_or(|all| !all.contains(&name));
+        let name = format!("name testkit{} at", self.reach.ports.amqp);
+        let gone = || {
+            names(&self.reach.starter, self.reach.ports.epmd).is_none_or(|all| !all.contains(&name))
+        };
         // A node that stays shows in the next start, which cannot have the port.
         let _gone = wait_for(START, "the end of the node", gone);
     }

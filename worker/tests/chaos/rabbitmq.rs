@@ -15,15 +15,17 @@ use crate::process::stopped_under_load;
 use crate::programs::{Worker, seconds as spelled};
 use crate::world::{Kind, PATIENCE, World, by_scale};
 
-/// Makes a test of each scenario, which runs it on classic and then on quorum queues of one node.
+/// Makes a test of each scenario, which runs it on classic and then on quorum queues of one node. With
+/// `alone`, no other test uses the node.
 macro_rules! on_both {
-    ($($name:ident: $scenario:literal;)*) => {
+    ($($name:ident: $scenario:literal $($alone:ident)?;)*) => {
         mod on_both {
             $(#[test] fn $name() {
                 $crate::rabbitmq::on_both(
                     concat!("RabbitMQ, classic: ", $scenario),
                     concat!("RabbitMQ, quorum: ", $scenario),
                     super::$name,
+                    vec![$($crate::rabbitmq::$alone())?],
                 );
             })*
         }
@@ -57,17 +59,26 @@ on_both! {
     a_cold_stop_gives_everything_back: "cold stop under load";
     a_frozen_worker_does_nothing_twice: "SIGSTOP past the heartbeat, SIGCONT";
     closed_connections_lose_nothing: "connections closed";
-    a_restart_loses_nothing: "restart";
-    a_frozen_server_is_waited_for: "frozen";
-    an_alarm_is_waited_for: "alarm, publishers blocked";
-    messages_that_wait_too_long_come_again: "consumer_timeout";
+    a_restart_loses_nothing: "restart" alone;
+    a_frozen_server_is_waited_for: "frozen" alone;
+    an_alarm_is_waited_for: "alarm, publishers blocked" alone;
+    messages_that_wait_too_long_come_again: "consumer_timeout" alone;
     a_deleted_queue_is_created_again: "queue deleted, basic.cancel";
+}
+
+/// Starts a node.
+fn alone() -> RabbitMq {
+    RabbitMqOptions::new().start().unwrap()
 }
 
 /// Runs a scenario in two worlds, which have virtual hosts of their own on one node. It returns the
 /// nodes of its world.
-fn on_both(classic: &'static str, quorum: &'static str, scenario: fn(World) -> Vec<RabbitMq>) {
-    let mut nodes = vec![RabbitMqOptions::new().start().unwrap()];
+fn on_both(
+    classic: &'static str,
+    quorum: &'static str,
+    scenario: fn(World) -> Vec<RabbitMq>,
+    mut nodes: Vec<RabbitMq>,
+) {
     for (name, kind) in [(classic, QueueType::Classic), (quorum, QueueType::Quorum)] {
         let world = World::on_nodes(name, kind, nodes, RedisOptions::new());
         nodes = scenario(world);
@@ -174,11 +185,11 @@ fn a_frozen_worker_does_nothing_twice(world: World) -> Vec<RabbitMq> {
     ];
     for _ in 0..times {
         load(&mut world);
-        let connections = world.node().connections().unwrap();
+        let connections = world.vhost().connections().unwrap();
         workers[0].process.pause();
         wait_for(PATIENCE, "the server to give a worker up", || {
             world.observe();
-            world.node().connections().unwrap() < connections
+            world.vhost().connections().unwrap() < connections
         })
         .unwrap();
         // Half of the times, the other worker does its tasks before it wakes.
@@ -196,7 +207,7 @@ fn closed_connections_lose_nothing(world: World) -> Vec<RabbitMq> {
     let (mut world, workers) = with_database(world);
     for _ in 0..times {
         load(&mut world);
-        world.node().close_connections().unwrap();
+        world.vhost().close_connections().unwrap();
     }
     world.one_more_soon(Kind::Noop);
     world.finish(times, workers).nodes
@@ -269,7 +280,7 @@ fn an_alarm_is_waited_for(mut world: World) -> Vec<RabbitMq> {
         alarm(world.node(), true).unwrap();
         wait_for(PATIENCE, "the server to block a publisher", || {
             world.observe();
-            world.node().blocked_connections().is_ok_and(|it| it > 0)
+            world.vhost().blocked_connections().is_ok_and(|it| it > 0)
         })
         .unwrap();
         last(&mut world, Duration::from_secs(by_scale(2, 5, 10)));

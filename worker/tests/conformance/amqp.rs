@@ -1,6 +1,8 @@
-//! The harness of RabbitMQ. The behaviours of a test share a node, each with a virtual host of its own;
-//! those that crash or freeze it have one for themselves. The results are in a Redis.
+//! The harness of RabbitMQ. Tests share a node, on which each behaviour has a virtual host of its own.
+//! Those that crash or freeze a node share another one with the behaviours of their test. The results
+//! are in a Redis.
 
+use std::cell::Cell;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +11,7 @@ use celery_client::amqp::aio::{Confirm, ConnectOptions, Connection, Failure, Pub
 use celery_client::amqp::{AmqpEndpoint, Queue};
 use celery_protocol::amqp::{Method, Properties, Reply, Reserved, Short, TableBuf};
 use celery_protocol::message::{AmqpMessage, EncodeOptions, Task};
-use celery_testkit::{RabbitMq, RabbitMqOptions};
+use celery_testkit::{RabbitMq, RabbitMqOptions, VirtualHost};
 use celery_worker::consumer::{ConsumerOptions, Results};
 
 use crate::broker::{Broker, DeadLetter, Depth, Reachable};
@@ -39,13 +41,14 @@ const POSTS: u16 = 1;
 const LOOKS: u16 = 2;
 
 thread_local! {
-    /// The node that the behaviours of a test share. It ends with the thread of the test.
-    static NODE: Arc<RabbitMq> = Arc::new(RabbitMqOptions::new().start().unwrap());
+    /// The node of the last behaviour that harmed one. It ends with the thread of the test.
+    static RESTING: Cell<Option<RabbitMq>> = const { Cell::new(None) };
 }
 
 pub struct Harness<const QUORUM: bool> {
-    node: Arc<RabbitMq>,
-    vhost: String,
+    vhost: VirtualHost,
+    /// The node, if no other test uses it.
+    own: Option<RabbitMq>,
     backend: Redis,
 }
 
@@ -94,9 +97,18 @@ impl From<AmqpMessage> for Raw {
 }
 
 impl<const QUORUM: bool> Harness<QUORUM> {
-    /// Returns a node that this harness alone uses.
+    /// Makes a harness with a node for itself.
+    async fn alone(node: RabbitMq) -> Self {
+        Harness {
+            vhost: node.add_vhost().unwrap(),
+            own: Some(node),
+            backend: Redis::start().await,
+        }
+    }
+
+    /// Returns the node that this harness alone uses.
     fn own(&mut self) -> &mut RabbitMq {
-        Arc::get_mut(&mut self.node).expect("only a node of its own can end")
+        self.own.as_mut().expect("only a node of its own can end")
     }
 
     async fn open(&self) -> Result<Connection, Failure> {
@@ -142,7 +154,7 @@ impl<const QUORUM: bool> Harness<QUORUM> {
     fn depth_of<S: AsRef<str>>(&self, queues: &[S]) -> Depth {
         let queues: Vec<&str> = queues.iter().map(AsRef::as_ref).collect();
         // The server may be away, and its queues may have no leader yet.
-        let depth = self.node.depth(&self.vhost, &queues);
+        let depth = self.vhost.depth(&queues);
         let (ready, unacknowledged) = depth.unwrap_or((usize::MAX, usize::MAX));
         Depth {
             ready,
@@ -151,9 +163,17 @@ impl<const QUORUM: bool> Harness<QUORUM> {
     }
 }
 
+impl<const QUORUM: bool> Drop for Harness<QUORUM> {
+    fn drop(&mut self) {
+        // A node that was left dead is of no use to others, and neither is that of a failed behaviour.
+        let resting = self.own.take().filter(|node| node.eval("node()").is_ok());
+        RESTING.set(resting.filter(|_| !std::thread::panicking()));
+    }
+}
+
 impl<const QUORUM: bool> Reachable for Harness<QUORUM> {
     fn url(&self) -> String {
-        self.node.url_of(&self.vhost)
+        self.vhost.url()
     }
 }
 
@@ -166,20 +186,19 @@ impl<const QUORUM: bool> Broker for Harness<QUORUM> {
     const PREFETCHES: bool = true;
 
     async fn start() -> Self {
-        let node = NODE.with(Arc::clone);
         Harness {
-            vhost: node.add_vhost().unwrap(),
-            node,
+            vhost: RabbitMq::shared().unwrap(),
+            own: None,
             backend: Redis::start().await,
         }
     }
 
     async fn start_durable() -> Self {
-        let harness = Harness {
-            node: Arc::new(RabbitMqOptions::new().start().unwrap()),
-            vhost: "/".to_owned(),
-            backend: Redis::start().await,
+        let node = match RESTING.take() {
+            Some(node) => node,
+            None => RabbitMqOptions::new().start().unwrap(),
         };
+        let harness = Self::alone(node).await;
         if QUORUM {
             harness
                 .with(async |connection| Self::declare(connection, "celery").await)
@@ -298,7 +317,7 @@ impl<const QUORUM: bool> Broker for Harness<QUORUM> {
     }
 
     async fn cut_connections(&mut self) {
-        self.node.close_connections().unwrap();
+        self.vhost.close_connections().unwrap();
     }
 
     async fn crash(&mut self) {

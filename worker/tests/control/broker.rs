@@ -10,7 +10,7 @@ use celery_client::amqp::{AmqpEndpoint, Exchange, Queue, Temporary};
 use celery_protocol::amqp::{Delivery, Event, Properties, Short, Table, TableBuf};
 use celery_protocol::message::{EncodeOptions, Task};
 use celery_protocol::names::CONTROL_EXCHANGE;
-use celery_testkit::{RabbitMq, RabbitMqOptions, Redis, RedisOptions};
+use celery_testkit::{RabbitMq, RabbitMqOptions, Redis, RedisOptions, VirtualHost};
 use serde_json::{Value, json};
 
 use super::world::PATIENCE;
@@ -25,6 +25,11 @@ pub type Envelope = (String, Value);
 /// A broker, and the server of the results.
 pub trait Broker: Sized {
     fn begin() -> Self;
+
+    /// Returns a broker of this kind that only this test uses, and may end.
+    fn alone(self) -> Self {
+        self
+    }
 
     /// Returns the address for workers and clients.
     fn address(&self) -> String;
@@ -144,37 +149,15 @@ impl Broker for Redis {
     }
 }
 
-/// A RabbitMQ, with a Redis for the results.
+/// A virtual host of a RabbitMQ, with a Redis for the results.
 pub struct OnRabbitMq {
-    pub node: RabbitMq,
+    pub vhost: VirtualHost,
+    /// The node, if no other test uses it.
+    pub own: Option<RabbitMq>,
     results: Redis,
 }
 
 impl OnRabbitMq {
-    /// Returns the address for a user of this name, who may use what fits these patterns.
-    pub fn address_of(&self, user: &str, [configure, write, read]: [&str; 3]) -> String {
-        self.node
-            .eval(&format!(
-                "rabbit_auth_backend_internal:add_user(<<\"{user}\">>, <<\"secret\">>, \
-                 <<\"test\">>)"
-            ))
-            .unwrap();
-        self.permit(user, [configure, write, read]);
-        self.node
-            .url()
-            .replace("guest:guest", &format!("{user}:secret"))
-    }
-
-    /// Changes the rights of a user.
-    pub fn permit(&self, user: &str, [configure, write, read]: [&str; 3]) {
-        self.node
-            .eval(&format!(
-                "rabbit_auth_backend_internal:set_permissions(<<\"{user}\">>, <<\"/\">>, \
-                 <<\"{configure}\">>, <<\"{write}\">>, <<\"{read}\">>, <<\"test\">>)"
-            ))
-            .unwrap();
-    }
-
     /// Publishes a message.
     pub fn publish(
         &self,
@@ -191,7 +174,7 @@ impl OnRabbitMq {
             may_be_lost: !exchange.is_empty(),
         };
         within(async {
-            let mut connection = open(&self.node.url()).await;
+            let mut connection = open(&self.vhost.url()).await;
             connection.open_confirming(POSTS).await.unwrap();
             if exchange.is_empty() {
                 let queue = Queue::durable(routing_key);
@@ -208,10 +191,9 @@ impl OnRabbitMq {
 
     /// Returns the number of queues that are bound to an exchange.
     fn bound_to(&self, exchange: &str) -> usize {
-        let count = self.node.eval(&format!(
-            "length(rabbit_binding:list_for_source(rabbit_misc:r(<<\"/\">>, exchange, \
-             <<\"{exchange}\">>)))"
-        ));
+        let exchange = self.vhost.resource("exchange", exchange);
+        let list = format!("length(rabbit_binding:list_for_source({exchange}))");
+        let count = self.vhost.eval(&list);
         count.unwrap().parse().unwrap()
     }
 }
@@ -234,13 +216,23 @@ async fn open(url: &str) -> Connection {
 impl Broker for OnRabbitMq {
     fn begin() -> Self {
         OnRabbitMq {
-            node: RabbitMqOptions::new().start().unwrap(),
+            vhost: RabbitMq::shared().unwrap(),
+            own: None,
             results: Redis::begin(),
         }
     }
 
+    fn alone(self) -> Self {
+        let node = RabbitMqOptions::new().start().unwrap();
+        OnRabbitMq {
+            vhost: node.add_vhost().unwrap(),
+            own: Some(node),
+            results: self.results,
+        }
+    }
+
     fn address(&self) -> String {
-        self.node.url()
+        self.vhost.url()
     }
 
     fn results(&self) -> &Redis {
@@ -252,13 +244,14 @@ impl Broker for OnRabbitMq {
         let settings = concat!(env!("CARGO_TARGET_TMPDIR"), "/control_on_rabbitmq.toml");
         std::fs::write(settings, "[annotations.'proj.alone']\nunique = 0\n").unwrap();
         command.args(["--config", settings]);
-        command.env("CELERY_BROKER_URL", self.node.url());
+        command.env("CELERY_BROKER_URL", self.vhost.url());
         command.env("CELERY_RESULT_BACKEND", self.results.url());
     }
 
     fn hold_waiting_tasks(&self, command: &mut Command) {
         // RabbitMQ holds them in queues that this user may not create.
-        let url = self.address_of("impatient", ["^(?!celery_delayed)", ".*", ".*"]);
+        let rights = ["^(?!celery_delayed)", ".*", ".*"];
+        let url = self.vhost.add_user("impatient", rights).unwrap();
         command.env("CELERY_BROKER_URL", url);
     }
 
@@ -270,7 +263,7 @@ impl Broker for OnRabbitMq {
     }
 
     fn depth(&self, queue: &str) -> (usize, usize) {
-        self.node.depth("/", &[queue]).unwrap()
+        self.vhost.depth(&[queue]).unwrap()
     }
 
     fn hearers(&self) -> usize {
@@ -282,12 +275,12 @@ impl Broker for OnRabbitMq {
     }
 
     fn begin_again(&mut self) {
-        self.node.restart().unwrap();
+        self.own.as_mut().unwrap().restart().unwrap();
     }
 
     fn listen(&self, heard: Sender<Envelope>) {
         let name = format!("celeryev.{}", uuid::Uuid::new_v4());
-        let (url, before) = (self.node.url(), self.listeners());
+        let (url, before) = (self.vhost.url(), self.listeners());
         std::thread::spawn(move || {
             within(async {
                 let mut connection = open(&url).await;

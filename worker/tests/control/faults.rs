@@ -64,7 +64,8 @@ on_each_broker! {
     a_worker_without_control_does_not_listen
 }
 
-fn requests_are_heard_again_after_the_broker_was_away(mut broker: impl Broker) {
+fn requests_are_heard_again_after_the_broker_was_away(broker: impl Broker) {
+    let mut broker = broker.alone();
     let Some(mut asking) = Asking::start(&broker) else {
         return;
     };

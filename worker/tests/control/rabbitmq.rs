@@ -59,7 +59,7 @@ fn requests_and_events_come_again_after_lost_connections() {
     let mut worker = start(&mut playground(&broker, &["-E"]));
     for round in 0..2 {
         let offset = worker.log_len();
-        broker.node.close_connections().unwrap();
+        broker.vhost.close_connections().unwrap();
         worker
             .wait_for_line_after(PATIENCE, "Remote control listens", offset)
             .unwrap();
@@ -158,7 +158,10 @@ fn the_documented_rights_are_enough() {
     let Some(mut asking) = Asking::start(&broker) else {
         return;
     };
-    let address = broker.address_of("worker", documented_rights());
+    let address = broker
+        .vhost
+        .add_user("worker", documented_rights())
+        .unwrap();
     let found = check(&broker, &address);
     assert!(
         !found.contains("remote control") && !found.contains("no events"),
@@ -203,7 +206,10 @@ fn a_worker_without_rights_serves_its_tasks_until_it_gets_them() {
     };
     // Neither the queue for requests nor the exchange of events.
     let others = "^(?!celeryev|.*pidbox)";
-    let address = broker.address_of("limited", [others, others, ".*"]);
+    let address = broker
+        .vhost
+        .add_user("limited", [others, others, ".*"])
+        .unwrap();
     let told = "Remote control is off: RabbitMQ does not let this worker use the queue";
     let found = check(&broker, &address);
     for text in ["no remote control: 403", "no events: 403"] {
@@ -217,7 +223,7 @@ fn a_worker_without_rights_serves_its_tasks_until_it_gets_them() {
     assert_eq!(broker.hearers(), 0);
     let (sender, events) = std::sync::mpsc::channel();
     broker.listen(sender);
-    broker.permit("limited", ALL);
+    broker.vhost.permit("limited", ALL).unwrap();
     worker
         .wait_for_line(PATIENCE, "Remote control is on again")
         .unwrap();
@@ -232,19 +238,20 @@ fn a_worker_without_rights_serves_its_tasks_until_it_gets_them() {
 
 #[test]
 fn a_worker_hears_and_sends_again_after_an_alarm() {
-    let broker = OnRabbitMq::begin();
+    let broker = OnRabbitMq::begin().alone();
     let mut worker = start(&mut playground(&broker, &["-E", "-c", "2"]));
+    let node = broker.own.as_ref().unwrap();
     let (sender, events) = std::sync::mpsc::channel();
     broker.listen(sender);
     assert!(events.recv_timeout(PATIENCE).is_ok());
-    broker.node.alarm(true).unwrap();
+    node.alarm(true).unwrap();
     // Each heartbeat is an event that RabbitMQ does not take.
     let silent = std::time::Duration::from_secs(3);
     wait_for(PATIENCE, "no more events", || {
         events.recv_timeout(silent).is_err()
     })
     .unwrap();
-    broker.node.alarm(false).unwrap();
+    node.alarm(false).unwrap();
     assert!(events.recv_timeout(PATIENCE).is_ok());
     let Some(mut asking) = Asking::start(&broker) else {
         return;
@@ -262,7 +269,10 @@ fn a_queue_that_cannot_be_consumed_is_refused_and_a_missing_one_is_created() {
     };
     let readable = "^(?!hidden)";
     let creatable = "^(?!foreign)";
-    let address = broker.address_of("limited", [creatable, ".*", readable]);
+    let address = broker
+        .vhost
+        .add_user("limited", [creatable, ".*", readable])
+        .unwrap();
     let worker = start_as(&broker, &address, &[], "Remote control listens");
     post(&broker, "hidden", "waits", "proj.add", "[1, 2]");
     for (arguments, part) in [
@@ -284,9 +294,9 @@ fn a_queue_that_cannot_be_consumed_is_refused_and_a_missing_one_is_created() {
     assert_eq!(broker.depth("hidden"), (1, 0));
     let queues = asking.ask(OURS, "active_queues", json!({}));
     assert_eq!(queues.as_array().unwrap().len(), 1, "{queues}");
-    assert_eq!(broker.node.ready_messages("/", "fresh").unwrap(), None);
+    assert_eq!(broker.vhost.ready_messages("fresh").unwrap(), None);
     asking.ask(OURS, "add_consumer", json!({"queue": "fresh"}));
-    assert_eq!(broker.node.ready_messages("/", "fresh").unwrap(), Some(0));
+    assert_eq!(broker.vhost.ready_messages("fresh").unwrap(), Some(0));
     // The question took no message and closed no other channel.
     assert!(!worker.log().contains("closed the channel"));
 }

@@ -3,7 +3,7 @@
 use super::*;
 
 /// Runs the subcommand. Returns its exit code and its lines, first those of standard output.
-fn dead(rabbitmq: &RabbitMq, words: &[&str]) -> (Option<i32>, Vec<String>) {
+fn dead(rabbitmq: &VirtualHost, words: &[&str]) -> (Option<i32>, Vec<String>) {
     let mut command = command(&rabbitmq.url());
     let output = command.arg("dead").args(words).output().unwrap();
     let text = [output.stdout, output.stderr].concat();
@@ -13,7 +13,7 @@ fn dead(rabbitmq: &RabbitMq, words: &[&str]) -> (Option<i32>, Vec<String>) {
 }
 
 /// Returns the places of the letters, and the rest of their lines.
-fn listed(rabbitmq: &RabbitMq) -> (Vec<String>, Vec<String>) {
+fn listed(rabbitmq: &VirtualHost) -> (Vec<String>, Vec<String>) {
     let (code, lines) = dead(rabbitmq, &["list"]);
     assert_eq!(code, Some(0), "{lines:?}");
     let parts = lines.iter().map(|line| line.split_once("  ").unwrap());
@@ -28,13 +28,13 @@ fn sorted(mut lines: Vec<String>) -> Vec<String> {
     lines
 }
 
-fn ready(rabbitmq: &RabbitMq, queue: &str) -> Option<u64> {
-    rabbitmq.ready_messages("/", queue).unwrap()
+fn ready(rabbitmq: &VirtualHost, queue: &str) -> Option<u64> {
+    rabbitmq.ready_messages(queue).unwrap()
 }
 
 #[tokio::test]
 async fn dead_letters_are_listed_put_back_and_deleted() {
-    let rabbitmq = RabbitMqOptions::new().start().unwrap();
+    let rabbitmq = RabbitMq::shared().unwrap();
     assert_eq!(dead(&rabbitmq, &["list"]), (Some(0), Vec::new()));
     for kind in ["classic", "quorum"] {
         let ids = ["a", "b", "c"];
@@ -87,9 +87,15 @@ async fn dead_letters_are_listed_put_back_and_deleted() {
         assert_eq!(sorted(listed(&rabbitmq).1), [line("b"), line("c")]);
 
         // Without its queue, a letter stays.
-        let gone = "{ok, Q} = rabbit_amqqueue:lookup(rabbit_misc:r(<<\"/\">>, queue, <<\"celery\">>)), \
-                    rabbit_amqqueue:delete(Q, false, false, <<\"test\">>), ok";
-        rabbitmq.eval(gone).unwrap();
+        let delete = |queue: &str| {
+            let queue = rabbitmq.resource("queue", queue);
+            let delete = format!(
+                "{{ok, Q}} = rabbit_amqqueue:lookup({queue}), \
+                 rabbit_amqqueue:delete(Q, false, false, <<\"test\">>), ok"
+            );
+            rabbitmq.eval(&delete).unwrap();
+        };
+        delete("celery");
         let (code, lines) = dead(&rabbitmq, &["replay", "--all"]);
         assert_eq!(code, Some(1));
         let told = lines
@@ -98,7 +104,6 @@ async fn dead_letters_are_listed_put_back_and_deleted() {
         assert_eq!(told.count(), 2, "{lines:?}");
         let (code, lines) = dead(&rabbitmq, &["purge", "--all"]);
         assert_eq!((code, lines), (Some(0), vec!["2 deleted".to_owned()]));
-        let gone = gone.replace("<<\"celery\">>", "<<\"celery.dead\">>");
-        rabbitmq.eval(&gone).unwrap();
+        delete("celery.dead");
     }
 }

@@ -13,7 +13,7 @@ fn root() -> PathBuf {
 
 /// Returns a command of the Python that has Celery 5.7, in a folder of the repository. Prints why
 /// there is none.
-fn python(rabbitmq: &RabbitMq, folder: &str) -> Option<Command> {
+fn python(rabbitmq: &VirtualHost, folder: &str) -> Option<Command> {
     let program = root().join(".venv/celery-5.7/bin/python");
     if !program.exists() {
         println!("skipped: {} is missing (scripts/setup)", program.display());
@@ -31,7 +31,7 @@ fn python(rabbitmq: &RabbitMq, folder: &str) -> Option<Command> {
 }
 
 /// Starts a worker that sends its results as replies, and waits until it is ready.
-fn replying(rabbitmq: &RabbitMq, more: &[&str]) -> Process {
+fn replying(rabbitmq: &VirtualHost, more: &[&str]) -> Process {
     let mut command = command(&rabbitmq.url());
     command.args(["--result-backend", "rpc://", "-c", "4"]);
     let mut worker = Process::spawn("playground", command.args(more)).unwrap();
@@ -57,7 +57,7 @@ fn call(id: &str, name: &str, args: &str) -> AmqpMessage {
     answered(&Task::new(id, name, raw(args), raw("{}")), "replies")
 }
 
-async fn open(rabbitmq: &RabbitMq) -> Connection {
+async fn open(rabbitmq: &VirtualHost) -> Connection {
     let endpoint = AmqpEndpoint::from_url(&rabbitmq.url()).unwrap();
     let mut options = ConnectOptions::new("test");
     options.connect_timeout = PATIENCE;
@@ -65,7 +65,7 @@ async fn open(rabbitmq: &RabbitMq) -> Connection {
 }
 
 /// Declares a queue for replies.
-async fn declare(rabbitmq: &RabbitMq, queue: &str) {
+async fn declare(rabbitmq: &VirtualHost, queue: &str) {
     let mut connection = open(rabbitmq).await;
     let queue = Queue::durable(queue);
     let declared = connection.declare_queue(LOOKS, &queue).await.unwrap();
@@ -74,7 +74,7 @@ async fn declare(rabbitmq: &RabbitMq, queue: &str) {
 }
 
 /// Takes all messages out of a queue.
-async fn take_all(rabbitmq: &RabbitMq, queue: &str) -> Vec<Delivery> {
+async fn take_all(rabbitmq: &VirtualHost, queue: &str) -> Vec<Delivery> {
     let mut connection = open(rabbitmq).await;
     let get = Method::BasicGet {
         ticket: Reserved::default(),
@@ -120,14 +120,14 @@ fn said(reply: &Delivery) -> String {
     format!("{properties:?} {headers:?} {members:?}")
 }
 
-fn ready(rabbitmq: &RabbitMq, queue: &str) -> u64 {
-    let ready = rabbitmq.ready_messages("/", queue);
+fn ready(rabbitmq: &VirtualHost, queue: &str) -> u64 {
+    let ready = rabbitmq.ready_messages(queue);
     ready.ok().flatten().unwrap_or(0)
 }
 
 #[tokio::test]
 async fn replies_are_those_of_a_worker_of_celery() {
-    let rabbitmq = RabbitMqOptions::new().start().unwrap();
+    let rabbitmq = RabbitMq::shared().unwrap();
     let Some(mut theirs) = python(&rabbitmq, "php-tests/interop/python") else {
         return;
     };
@@ -167,7 +167,7 @@ async fn replies_are_those_of_a_worker_of_celery() {
 
 #[tokio::test]
 async fn a_client_of_celery_reads_the_replies_in_each_form() {
-    let rabbitmq = RabbitMqOptions::new().start().unwrap();
+    let rabbitmq = RabbitMq::shared().unwrap();
     for form in ["json", "msgpack", "yaml"] {
         let Some(mut client) = python(&rabbitmq, "worker/tests/on_rabbitmq") else {
             return;
@@ -211,7 +211,7 @@ async fn a_client_of_celery_reads_the_replies_in_each_form() {
 
 #[tokio::test]
 async fn a_task_without_a_queue_for_replies_ends_like_any_other() {
-    let rabbitmq = RabbitMqOptions::new().start().unwrap();
+    let rabbitmq = RabbitMq::shared().unwrap();
     declare(&rabbitmq, "replies").await;
     // RabbitMQ refuses what would not fit into this queue.
     let mut full = Queue::durable("full");
@@ -250,13 +250,13 @@ async fn a_task_without_a_queue_for_replies_ends_like_any_other() {
         .collect();
     assert_eq!(read, ["read"]);
     assert_eq!(ready(&rabbitmq, "celery"), 0);
-    assert_eq!(rabbitmq.ready_messages("/", "celery.dead").unwrap(), None);
+    assert_eq!(rabbitmq.ready_messages("celery.dead").unwrap(), None);
 }
 
 #[tokio::test]
 async fn each_task_has_a_reply_although_workers_are_killed() {
     const TASKS: usize = 300;
-    let rabbitmq = RabbitMqOptions::new().start().unwrap();
+    let rabbitmq = RabbitMq::shared().unwrap();
     declare(&rabbitmq, "replies").await;
     let tasks: Vec<AmqpMessage> = (0..TASKS)
         .map(|n| call(&format!("t{n}"), "proj.sleep", "[0.02]"))
@@ -270,7 +270,7 @@ async fn each_task_has_a_reply_although_workers_are_killed() {
     }
     let mut worker = replying(&rabbitmq, &[]);
     wait_for(PATIENCE, "an empty queue", || {
-        matches!(rabbitmq.depth("/", &["celery"]), Ok((0, 0)))
+        matches!(rabbitmq.depth(&["celery"]), Ok((0, 0)))
     })
     .unwrap_or_else(|error| panic!("{error}: {}", worker.log()));
     worker.terminate();
@@ -288,7 +288,7 @@ async fn each_task_has_a_reply_although_workers_are_killed() {
 
 #[tokio::test]
 async fn a_canvas_with_a_chord_says_that_replies_have_none() {
-    let rabbitmq = RabbitMqOptions::new().start().unwrap();
+    let rabbitmq = RabbitMq::shared().unwrap();
     declare(&rabbitmq, "replies").await;
     let mut first = addition("first");
     let chord = json!([{

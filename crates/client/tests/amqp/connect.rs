@@ -51,7 +51,7 @@ fn a_refused_login_names_its_reason() {
     let after = warnings();
 
     let vhost = node.add_vhost().unwrap();
-    within(LONG, |wait| client(&node.url_of(&vhost)).ping(wait)).unwrap();
+    within(LONG, |wait| client(&vhost.url()).ping(wait)).unwrap();
 
     assert_eq!(after, before, "{}", node.log());
 

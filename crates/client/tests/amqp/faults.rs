@@ -33,9 +33,9 @@ fn check(outcomes: &[(String, Result<(), PublishError>)], found: &[String]) {
 
 #[test]
 fn connections_that_are_cut_lose_nothing_unnoticed() {
-    let node = node();
+    let node = shared();
     let proxy = Proxy::to_port(node.port()).unwrap();
-    let mut client = client(&format!("amqp://127.0.0.1:{}", proxy.port()));
+    let mut client = client(&node.url_on(proxy.port()));
     within(LONG, |wait| {
         client.declare_queue(&Queue::durable("q"), wait)
     })
@@ -83,9 +83,9 @@ fn connections_that_are_cut_lose_nothing_unnoticed() {
 
 #[test]
 fn a_batch_that_is_cut_reports_each_post() {
-    let node = node();
+    let node = shared();
     let proxy = Proxy::to_port(node.port()).unwrap();
-    let mut client = client(&format!("amqp://127.0.0.1:{}", proxy.port()));
+    let mut client = client(&node.url_on(proxy.port()));
     within(LONG, |wait| {
         client.declare_queue(&Queue::durable("q"), wait)
     })
@@ -193,15 +193,8 @@ fn an_alarm_is_reported_as_such() {
 
 #[test]
 fn a_withdrawn_permission_refuses_posts_until_it_is_given_back() {
-    let node = node();
-    let may_write = |pattern: &str| {
-        let everything = "<<\".*\">>";
-        node.eval(&format!(
-            "rabbit_auth_backend_internal:set_permissions(<<\"guest\">>, <<\"/\">>, {everything}, \
-             <<\"{pattern}\">>, {everything}, <<\"test\">>)"
-        ))
-        .unwrap();
-    };
+    let node = shared();
+    let may_write = |pattern: &str| node.permit("guest", [".*", pattern, ".*"]).unwrap();
     let mut client = client(&node.url());
     within(LONG, |wait| {
         client.declare_queue(&Queue::durable("q"), wait)

@@ -37,7 +37,7 @@ fn a_silent_server_leaves_time_for_the_others_and_each_is_named() {
     // It accepts connections and says nothing.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let silent_url = format!("amqp://{}", silent.local_addr().unwrap());
-    let node = node();
+    let node = shared();
     let time = Duration::from_secs(10);
     let urls = format!("{silent_url};{}", node.url());
     let mut client = with_options(&urls, |options| options.connect_timeout = time);

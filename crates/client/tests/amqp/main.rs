@@ -1,6 +1,6 @@
 //! The blocking client of RabbitMQ against a real server.
 //!
-//! A private node takes seconds to start, so each test looks at several things.
+//! A node takes seconds to start. Tests share one, except for those that harm it.
 
 #![allow(
     clippy::unwrap_used,
@@ -26,12 +26,18 @@ use celery_client::amqp::blocking::{Client, ClientOptions, Post};
 use celery_client::blocking::{NeverInterrupt, Wait};
 use celery_protocol::amqp::Delivery;
 use celery_protocol::message::{DecodeOptions, DeliveryInfo, EncodeOptions, Task};
-use celery_testkit::{RabbitMq, RabbitMqOptions};
+use celery_testkit::{RabbitMq, RabbitMqOptions, VirtualHost};
 use serde_json::value::RawValue;
 
 /// Time for a call that should succeed, also on a busy machine.
 const LONG: Duration = Duration::from_secs(30);
 
+/// Returns a virtual host of a node that other tests use, too.
+fn shared() -> VirtualHost {
+    RabbitMq::shared().unwrap()
+}
+
+/// Returns a node that the test may end, freeze or change.
 fn node() -> RabbitMq {
     RabbitMq::start(RabbitMqOptions::new()).unwrap()
 }

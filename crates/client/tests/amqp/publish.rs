@@ -8,15 +8,16 @@ use super::*;
 
 #[test]
 fn each_post_has_its_outcome() {
-    let node = node();
+    let node = shared();
     let mut client = client(&node.url());
 
     // The queue does not exist: it is created as Celery does.
     within(LONG, |wait| client.publish(&post("new", "first"), wait)).unwrap();
-    assert_eq!(node.ready_messages("/", "new").unwrap(), Some(1));
-    let bound = node.eval(
-        "length(rabbit_binding:list_for_source(rabbit_misc:r(<<\"/\">>, exchange, <<\"new\">>)))",
-    );
+    assert_eq!(node.ready_messages("new").unwrap(), Some(1));
+    let exchange = node.resource("exchange", "new");
+    let bound = node.eval(&format!(
+        "length(rabbit_binding:list_for_source({exchange}))"
+    ));
     assert_eq!(bound.unwrap(), "1");
     let delivery = within(LONG, |wait| client.get("new", wait))
         .unwrap()
@@ -55,7 +56,7 @@ fn each_post_has_its_outcome() {
         (refused.outcome_unknown, *refused.cause),
         (false, ClientError::NotTaken)
     );
-    assert_eq!(node.ready_messages("/", "full").unwrap(), Some(1));
+    assert_eq!(node.ready_messages("full").unwrap(), Some(1));
 
     // The exchange does not exist: the server closes the channel.
     let lost = Post {
@@ -100,7 +101,7 @@ fn each_post_has_its_outcome() {
 
 #[test]
 fn a_named_exchange_gets_the_queue_that_the_post_names() {
-    let node = node();
+    let node = shared();
     let url = node.url();
     let mut client = client(&url);
     let by = |exchange: &str, key: &str, id: &str| Post {
@@ -145,7 +146,7 @@ fn a_named_exchange_gets_the_queue_that_the_post_names() {
 
 #[test]
 fn a_batch_is_confirmed_post_by_post() {
-    let node = node();
+    let node = shared();
     let url = node.url();
     let mut client = with_options(&url, |options| options.create_missing = None);
     within(LONG, |wait| {
@@ -168,7 +169,7 @@ fn a_batch_is_confirmed_post_by_post() {
             }
         }
     }
-    assert_eq!(node.ready_messages("/", "q").unwrap(), Some(2_700));
+    assert_eq!(node.ready_messages("q").unwrap(), Some(2_700));
 
     // Large bodies are divided into frames, in both directions.
     within(LONG, |wait| {
@@ -207,17 +208,14 @@ fn a_batch_is_confirmed_post_by_post() {
     let outcomes = within(LONG, |wait| client.publish_batch(&posts, wait));
     assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
     for n in 0..4 {
-        assert_eq!(
-            node.ready_messages("/", &format!("new-{n}")).unwrap(),
-            Some(5)
-        );
+        assert_eq!(node.ready_messages(&format!("new-{n}")).unwrap(), Some(5));
     }
     assert_eq!(node.connections().unwrap(), 1);
 }
 
 #[test]
 fn pipelined_posts_are_confirmed_when_they_are_collected() {
-    let node = node();
+    let node = shared();
     let mut client = with_options(&node.url(), |options| options.window_posts = 100);
 
     // The queue does not exist: the first window creates it, and every task is in it once.
@@ -309,7 +307,7 @@ fn pipelined_posts_on_a_lost_connection_are_reported_or_repeated() {
 
 #[test]
 fn an_exchange_that_was_deleted_is_created_again() {
-    let node = node();
+    let node = shared();
     let mut client = with_options(&node.url(), |options| {
         options.create_missing = Some(QueueType::Quorum);
     });
@@ -321,10 +319,11 @@ fn an_exchange_that_was_deleted_is_created_again() {
     };
     within(LONG, |wait| client.publish(&named("a"), wait)).unwrap();
     // The connection has looked for the exchange, and does not ask again.
-    node.eval(
-        "rabbit_exchange:delete(rabbit_misc:r(<<\"/\">>, exchange, <<\"shop\">>), false, <<\"test\">>)",
-    )
+    let exchange = node.resource("exchange", "shop");
+    node.eval(&format!(
+        "rabbit_exchange:delete({exchange}, false, <<\"test\">>)"
+    ))
     .unwrap();
     within(LONG, |wait| client.publish(&named("b"), wait)).unwrap();
-    assert_eq!(node.depth("/", &["orders"]).unwrap(), (2, 0));
+    assert_eq!(node.depth(&["orders"]).unwrap(), (2, 0));
 }

@@ -25,7 +25,7 @@ if sys.argv[1:] == ["send"]:
     app.send_task("proj.add", (1, 2), {"k": "héllo"}, queue="rust", countdown=60, headers=headers)
 "#;
 
-fn python(node: &RabbitMq, folder: &Path, arguments: &[&str]) -> Option<Command> {
+fn python(node: &VirtualHost, folder: &Path, arguments: &[&str]) -> Option<Command> {
     let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.venv/celery-5.7/bin/python");
     if !program.exists() {
         println!("skipped: Celery 5.7 is not in .venv (make setup)");
@@ -103,7 +103,7 @@ fn a_python_worker_runs_posts_and_replies() {
 
 #[test]
 fn a_post_of_python_is_read() {
-    let node = node();
+    let node = shared();
     let folder = tempfile::tempdir().unwrap();
     let Some(mut send) = python(&node, folder.path(), &["proj.py", "send"]) else {
         return;

@@ -7,7 +7,7 @@ use super::*;
 
 #[test]
 fn messages_are_taken_looked_at_and_received() {
-    let node = node();
+    let node = shared();
     let mut client = client(&node.url());
     let missing = within(LONG, |wait| client.get("none", wait));
     assert!(matches!(missing, Err(ClientError::Broker(close)) if close.code == 404));
@@ -67,7 +67,7 @@ fn messages_are_taken_looked_at_and_received() {
 
 #[test]
 fn a_wait_ends_early_or_at_its_deadline_and_loses_nothing() {
-    let node = node();
+    let node = shared();
     let mut client = client(&node.url());
     within(LONG, |wait| {
         client.declare_queue(&Queue::durable("q"), wait)
@@ -120,7 +120,7 @@ fn a_wait_ends_early_or_at_its_deadline_and_loses_nothing() {
 
 #[test]
 fn a_listener_gets_each_message_once_without_an_acknowledgement() {
-    let node = node();
+    let node = shared();
     let mut client = client(&node.url());
     let mut replies = Queue::durable("replies");
     replies.exclusive = true;

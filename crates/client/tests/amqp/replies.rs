@@ -31,7 +31,7 @@ fn publish(client: &mut Client, queue: &str, ids: std::ops::Range<u32>) {
 
 #[test]
 fn queues_are_declared_in_one_go_and_those_that_differ_stay() {
-    let node = node();
+    let node = shared();
     let mut client = client(&node.url());
     let mut other = Queue::durable("q-7");
     other.arguments.set("x-max-length", &3).unwrap();
@@ -61,7 +61,7 @@ fn queues_are_declared_in_one_go_and_those_that_differ_stay() {
 
 #[test]
 fn what_is_ready_is_taken_without_waiting() {
-    let node = node();
+    let node = shared();
     let mut client = client(&node.url());
     let mut taken = Vec::new();
     let mut take = |client: &mut Client| {
@@ -97,7 +97,7 @@ fn what_is_ready_is_taken_without_waiting() {
 
 #[test]
 fn a_consumer_of_replies_tells_the_time_and_can_be_used_again() {
-    let node = node();
+    let node = shared();
     let mut client = client(&node.url());
     let mut other = super::client(&node.url());
     within(LONG, |wait| {
@@ -162,7 +162,7 @@ fn a_consumer_of_replies_tells_the_time_and_can_be_used_again() {
 
 #[test]
 fn an_older_state_that_goes_back_never_replaces_the_last() {
-    let node = node();
+    let node = shared();
     let mut client = client(&node.url());
     let mut watch = super::client(&node.url());
     within(LONG, |wait| watch.declare_queue(&Queue::durable("r"), wait)).unwrap();
@@ -243,7 +243,7 @@ fn a_state_may_be_held_longer_than_the_server_waits_for_its_acknowledgement() {
 
 #[test]
 fn a_reply_that_is_too_large_does_not_block_those_behind_it() {
-    let node = node();
+    let node = shared();
     let mut sender = client(&node.url());
     let mut reader = with_options(&node.url(), |options| options.max_body = 1_000);
     let queue = Queue::durable("replies");

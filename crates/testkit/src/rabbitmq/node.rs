@@ -95,10 +95,11 @@ pub(super) fn configure(
 }
 
 /// Starts the name server and waits until it accepts connections.
-pub(super) fn name_server(starter: &[String], port: u16) -> Result<Process, Error> {
+pub(super) fn name_server(starter: &[String], folder: &Path, port: u16) -> Result<Process, Error> {
     let mut command = through(starter, &find_program("epmd", "erlang-base")?);
     command.args(["-port", &port.to_string(), "-address", "127.0.0.1"]);
-    let mut process = Process::spawn("epmd", &mut command)?;
+    let log = folder.join("epmd.log");
+    let mut process = Process::spawn_logged("epmd", &mut command, &log, true)?;
     let waited = wait_for(START, "epmd", || {
         process.exit_status().is_some() || names(starter, port).is_some()
     });

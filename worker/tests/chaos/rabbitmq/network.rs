@@ -14,7 +14,7 @@ on_both! {
 
 /// Puts a faulty network between worker and RabbitMQ for a while, and then a healthy one.
 fn on_a_faulty_way(mut world: World, fault: Fault, seconds: u64) -> Vec<RabbitMq> {
-    let port = world.node().port();
+    let port = world.vhost().port();
     let proxy = Proxy::to_port(port).unwrap();
     let through = world
         .broker

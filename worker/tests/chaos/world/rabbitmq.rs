@@ -1,13 +1,14 @@
 //! RabbitMQ as the broker of a world. The results are in the world's Redis, to which nothing
 //! happens.
 
+use std::iter;
 use std::time::Duration;
 
 use celery_client::amqp::aio::{Confirm, ConnectOptions, Connection, Failure, Publication};
 use celery_client::amqp::{AmqpEndpoint, Queue, QueueType};
 use celery_protocol::amqp::{Method, Properties, Reply, Reserved, Short};
 use celery_protocol::message::{EncodeOptions, Task};
-use celery_testkit::{RabbitMq, RedisOptions, wait_for};
+use celery_testkit::{RabbitMq, RedisOptions, VirtualHost, wait_for};
 use tokio::runtime::Runtime;
 
 use super::{Kind, PATIENCE, World};
@@ -30,12 +31,13 @@ const OFFERS: u32 = 40;
 /// The pause before the next try on another connection.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// The nodes of a RabbitMQ, of which a test may kill some, and the kind of its queues.
+/// The virtual host of a RabbitMQ, and the kind of its queues.
 pub struct Rabbit {
+    /// The virtual host on each node.
+    vhosts: Vec<VirtualHost>,
+    /// The nodes that the test may kill. None if other tests use them.
     pub nodes: Vec<RabbitMq>,
     kind: QueueType,
-    /// The virtual host of the world.
-    vhost: String,
     /// The results' address for the workers.
     pub results: String,
     runtime: Runtime,
@@ -43,7 +45,8 @@ pub struct Rabbit {
 
 impl World {
     /// Makes a world whose broker is a virtual host of these nodes with queues of this kind, and
-    /// without a database. Its results are on a Redis with these options.
+    /// without a database. Without nodes, it is on a node that other tests use, too. Its results are
+    /// on a Redis with these options.
     pub fn on_nodes(
         scenario: &'static str,
         kind: QueueType,
@@ -51,14 +54,22 @@ impl World {
         results: RedisOptions,
     ) -> World {
         let mut world = World::on(scenario, results);
-        let vhost = nodes[0].add_vhost().unwrap();
-        let urls: Vec<String> = nodes.iter().map(|node| node.url_of(&vhost)).collect();
+        let vhosts: Vec<VirtualHost> = match nodes.split_first() {
+            Some((first, others)) => {
+                let vhost = first.add_vhost().unwrap();
+                let others = others.iter().map(|node| node.vhost(vhost.name()));
+                let others: Vec<VirtualHost> = others.collect();
+                iter::once(vhost).chain(others).collect()
+            }
+            None => vec![RabbitMq::shared().unwrap()],
+        };
+        let urls: Vec<String> = vhosts.iter().map(VirtualHost::url).collect();
         world.broker = urls.join(";");
         let runtime = tokio::runtime::Builder::new_current_thread();
         let rabbit = Rabbit {
+            vhosts,
             nodes,
             kind,
-            vhost,
             results: world.redis.url(),
             runtime: { runtime }.enable_all().build().unwrap(),
         };
@@ -75,6 +86,11 @@ impl World {
     /// Returns the node of a RabbitMQ of one node.
     pub fn node(&mut self) -> &mut RabbitMq {
         &mut self.rabbit().nodes[0]
+    }
+
+    /// Returns the virtual host of a RabbitMQ of one node.
+    pub fn vhost(&mut self) -> &VirtualHost {
+        &self.rabbit().vhosts[0]
     }
 
     /// Posts the tasks of dead letters again, as an operator would. Their only cause here is
@@ -228,7 +244,7 @@ impl Rabbit {
 
     /// Returns `true` if the queue exists.
     pub fn has_queue(&self, name: &str) -> bool {
-        let ready = self.nodes[0].ready_messages(&self.vhost, name);
+        let ready = self.vhosts[0].ready_messages(name);
         ready.is_ok_and(|ready| ready.is_some())
     }
 
@@ -244,8 +260,8 @@ impl Rabbit {
     }
 
     fn depths(&self, queues: &[&str]) -> Option<(usize, usize)> {
-        let of = |node: &RabbitMq| node.depth(&self.vhost, queues).ok();
-        self.nodes.iter().find_map(of)
+        let of = |vhost: &VirtualHost| vhost.depth(queues).ok();
+        self.vhosts.iter().find_map(of)
     }
 
     /// Waits until one node may be killed without stopping a queue: all members of all quorum queues
@@ -286,8 +302,8 @@ impl Rabbit {
     /// Uses a new connection, to another node each time, until that succeeds.
     fn with<T>(&self, call: impl AsyncFn(&mut Connection) -> Result<T, Failure>) -> T {
         let trying = async {
-            for node in self.nodes.iter().cycle() {
-                if let Ok(mut connection) = open(&node.url_of(&self.vhost)).await
+            for vhost in self.vhosts.iter().cycle() {
+                if let Ok(mut connection) = open(&vhost.url()).await
                     && let Ok(done) = call(&mut connection).await
                 {
                     // What was asked for is done, so that this may fail.

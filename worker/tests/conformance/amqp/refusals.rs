@@ -36,11 +36,7 @@ async fn a_message_whose_follow_up_is_refused_is_not_acknowledged() {
     // The text of a result that is too large for this server.
     let large = format!("\"{}\"", "x".repeat(200_000));
     let node = RabbitMqOptions::new().set("max_message_size", "100000");
-    let mut broker: Classic = Harness {
-        node: Arc::new(node.start().unwrap()),
-        vhost: "/".to_owned(),
-        backend: Redis::start().await,
-    };
+    let mut broker = Classic::alone(node.start().unwrap()).await;
     let full = || {
         let mut queue = Queue::durable("full");
         queue.arguments.set("x-max-length", &1).unwrap();
@@ -158,13 +154,9 @@ fn close() -> Vec<u8> {
 async fn a_message_that_costs_every_connection_is_refused_and_stops_no_other() {
     const MARK: &str = "this closes the connection";
     let mut broker = Classic::start().await;
-    let port = relay(broker.node.port(), MARK).await;
-    let direct = format!(":{}", broker.node.port());
-    let url = broker.url().replace(&direct, &format!(":{port}"));
-    let mut options = ConsumerOptions::new(
-        Arc::new(AmqpEndpoint::from_url(&url).unwrap()),
-        "celery@test",
-    );
+    let url = broker.vhost.url_on(relay(broker.vhost.port(), MARK).await);
+    let endpoint = Arc::new(AmqpEndpoint::from_url(&url).unwrap());
+    let mut options = ConsumerOptions::new(endpoint, "celery@test");
     options.results = broker.options().results;
     let mut rig = Rig::start(options);
     post(

@@ -307,14 +307,14 @@ fn ping(link: &mut Link, wait: &mut Wait<'_>) -> Result<(), ClientError> {
 
 #[cfg(test)]
 mod tests {
-    use celery_testkit::{RabbitMq, RabbitMqOptions};
+    use celery_testkit::RabbitMq;
 
     use super::*;
     use crate::blocking::NeverInterrupt;
 
     #[test]
     fn a_fork_leaves_its_parents_connection_alone() {
-        let node = RabbitMq::start(RabbitMqOptions::new()).unwrap();
+        let node = RabbitMq::shared().unwrap();
         let endpoint = Arc::new(AmqpEndpoint::from_url(&node.url()).unwrap());
         let options = ClientOptions {
             connect_timeout: Duration::from_secs(20),

@@ -37,7 +37,7 @@ impl Pooled for Client {
 mod tests {
     use std::time::Duration;
 
-    use celery_testkit::{RabbitMq, RabbitMqOptions};
+    use celery_testkit::RabbitMq;
 
     use super::*;
     use crate::blocking::{NeverInterrupt, Wait};
@@ -53,7 +53,7 @@ mod tests {
 
     #[test]
     fn connections_outlive_a_call_and_stay_in_their_process() {
-        let node = RabbitMq::start(RabbitMqOptions::new()).unwrap();
+        let node = RabbitMq::shared().unwrap();
         let endpoint = Arc::new(AmqpEndpoint::from_url(&node.url()).unwrap());
         let mut pool = Pool::new(PoolOptions {
             max_connections: 2,
