@@ -16,7 +16,7 @@ fn announcing(url: &str) -> Client {
     })
 }
 
-fn hearing(node: &RabbitMq) -> Events {
+fn hearing(node: &VirtualHost) -> Events {
     let types = vec![Glob::new("task-sent").unwrap()];
     within(LONG, |wait| Events::open(client(&node.url()), types, wait)).unwrap()
 }
@@ -30,14 +30,15 @@ fn publish(client: &mut Client, id: &str) {
     within(LONG, |wait| client.publish(&post("mails", id), wait)).unwrap();
 }
 
-fn has_exchange(node: &RabbitMq) -> bool {
-    let look = "rabbit_exchange:lookup(rabbit_misc:r(<<\"/\">>, exchange, <<\"celeryev\">>))";
-    !node.eval(look).unwrap().contains("not_found")
+fn has_exchange(node: &VirtualHost) -> bool {
+    let exchange = node.resource("exchange", "celeryev");
+    let look = format!("rabbit_exchange:lookup({exchange})");
+    !node.eval(&look).unwrap().contains("not_found")
 }
 
 #[test]
 fn each_confirmed_post_is_followed_by_its_event() {
-    let node = node();
+    let node = shared();
     let mut client = announcing(&node.url());
 
     // Without a receiver the exchange is missing. That costs the post nothing, and the next event
@@ -84,21 +85,17 @@ fn each_confirmed_post_is_followed_by_its_event() {
     ] {
         assert_eq!(seen[0].text(name), Some(value), "{name}");
     }
-    assert_eq!(node.ready_messages("/", "mails").unwrap(), Some(8));
+    assert_eq!(node.ready_messages("mails").unwrap(), Some(8));
 }
 
 #[test]
 fn an_event_that_cannot_be_sent_fails_no_post() {
-    let node = node();
+    let node = shared();
     let mut events = hearing(&node);
     // The user may neither write to the exchange of events nor declare it.
-    node.eval(
-        "rabbit_auth_backend_internal:add_user(<<\"me\">>, <<\"x\">>, <<\"test\">>), \
-         rabbit_auth_backend_internal:set_permissions(<<\"me\">>, <<\"/\">>, <<\"mails\">>, \
-         <<\"(mails|amq.default)\">>, <<\"mails\">>, <<\"test\">>)",
-    )
-    .unwrap();
-    let mut refused = announcing(&node.url().replace("guest:guest", "me:x"));
+    let rights = ["mails", "(mails|amq.default)", "mails"];
+    let limited = node.add_user("me", rights).unwrap();
+    let mut refused = announcing(&limited);
     let batch: Vec<Post> = (0..120).map(|n| post("mails", &n.to_string())).collect();
     for _ in 0..2 {
         for outcome in within(LONG, |wait| refused.publish_batch(&batch, wait)) {
@@ -109,7 +106,7 @@ fn an_event_that_cannot_be_sent_fails_no_post() {
         within(LONG, |wait| refused.publish_later(&batch[0], wait)).unwrap();
         assert!(within(LONG, |wait| refused.collect(wait)).is_empty());
     }
-    assert_eq!(node.ready_messages("/", "mails").unwrap(), Some(242));
+    assert_eq!(node.ready_messages("mails").unwrap(), Some(242));
     let mut allowed = announcing(&node.url());
     publish(&mut allowed, "heard");
     let heard = heard(&mut events, 1);
