@@ -12,13 +12,15 @@
 //! * `circuit`: servers that could not be reached, and are not asked for a while;
 //! * `stream`: an open connection, with or without TLS; `not_open`: why there is none;
 //! * `connect`: opening one, through its circuit and with repeats;
-//! * `pool`: idle connections between two calls.
+//! * `pool`: idle connections between two calls;
+//! * `question`: a command that workers reply to.
 
 pub(crate) mod circuit;
 pub(crate) mod connect;
 pub(crate) mod not_open;
 pub mod pool;
 mod process;
+pub(crate) mod question;
 pub(crate) mod resolve;
 pub(crate) mod socket;
 pub(crate) mod spin;

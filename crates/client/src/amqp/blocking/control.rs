@@ -4,12 +4,11 @@
 //! connection that sent it. RabbitMQ does not say how many workers received a command, but it
 //! returns a command that no worker received. A command is never sent twice.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use celery_protocol::amqp::{Delivery, Event};
-use celery_protocol::control::{Reply, ReplyTo, Request};
+use celery_protocol::control::{Reply, Request};
 use celery_protocol::names::CONTROL_EXCHANGE;
-use uuid::Uuid;
 
 use super::client::Client;
 use super::link::{Link, OTHERS, unexpected};
@@ -19,11 +18,10 @@ use super::publish::pack;
 use super::receive::{Forgotten, queue_is_gone, start, stop};
 use super::temporary::{declare, declare_exchange, decoding};
 use crate::amqp::{Exchange, Temporary};
+use crate::blocking::question::Question;
 use crate::blocking::{NeverInterrupt, Wait};
 use crate::error::ClientError;
 
-/// The most replies that a call returns: more than the workers of any fleet.
-const MOST_REPLIES: usize = 10_000;
 /// The time for ending the consumer after the time of a call is over.
 const LAST_MOMENT: Duration = Duration::from_millis(100);
 
@@ -64,18 +62,18 @@ impl Client {
         replies: Duration,
         wait: &mut Wait<'_>,
     ) -> Result<Vec<Reply>, ClientError> {
-        let address = ReplyTo::new(Uuid::new_v4().to_string());
-        let ticket = Uuid::new_v4().to_string();
-        let limit = limit.or_else(|| Some(request.destination.as_ref()?.len()).filter(|&n| n > 0));
-        let since = SystemTime::now().duration_since(UNIX_EPOCH);
-        let expires = (since.unwrap_or_default() + replies).as_secs_f64();
+        let Question {
+            request,
+            address,
+            ticket,
+            wanted,
+        } = Question::new(request, limit, replies);
         let queue = address.queue();
-        let key = address.routing_key.clone();
-        let request = request.reply_to(address, ticket.as_str()).expires(expires);
+        let key = address.routing_key;
         let post = command(&request)?;
         let mut collected = Collected {
             ticket,
-            wanted: limit.unwrap_or(MOST_REPLIES).min(MOST_REPLIES),
+            wanted,
             room: self.options.max_body,
             replies: Vec::new(),
         };

@@ -7,7 +7,7 @@
 //! received the command. Once that many have replied, no further reply can come, and the call ends
 //! before its time.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use celery_protocol::control::{Reply, ReplyTo, Request};
 use celery_protocol::message::DecodeOptions;
@@ -19,11 +19,10 @@ use uuid::Uuid;
 use super::Client;
 use super::client::backoff;
 use super::reply::Shape;
+use crate::blocking::question::Question;
 use crate::blocking::{NeverInterrupt, Wait};
 use crate::error::ClientError;
 
-/// The most replies that a call returns: more than the workers of any fleet.
-const MOST_REPLIES: usize = 10_000;
 /// The time before the deadline at which Redis stops waiting for a reply, so that its answer comes
 /// in time and the connection can be used again; a tenth of the time left if that is shorter.
 const EARLIER: Duration = Duration::from_millis(20);
@@ -88,22 +87,19 @@ impl Client {
         replies: Duration,
         wait: &mut Wait<'_>,
     ) -> Result<Vec<Reply>, ClientError> {
-        let address = ReplyTo::new(Uuid::new_v4().to_string());
-        let ticket = Uuid::new_v4().to_string();
-        let limit = limit.or_else(|| Some(request.destination.as_ref()?.len()).filter(|&n| n > 0));
-        let since = SystemTime::now().duration_since(UNIX_EPOCH);
-        let expires = (since.unwrap_or_default() + replies).as_secs_f64();
-        let request = request
-            .reply_to(address.clone(), ticket.as_str())
-            .expires(expires);
-
+        let Question {
+            request,
+            address,
+            ticket,
+            wanted,
+        } = Question::new(request, limit, replies);
         let mut bind = redis::cmd("SADD");
         bind.arg(self.keys().binding(CONTROL_REPLY_EXCHANGE))
             .arg(address.binding_member(self.keys()));
         self.ask(&bind, Shape::Short, wait, "the answer to SADD")?;
         let asked = self.broadcast(&request, wait).and_then(|heard| {
             let heard = usize::try_from(heard).unwrap_or(usize::MAX);
-            let wanted = limit.unwrap_or(MOST_REPLIES).min(heard).min(MOST_REPLIES);
+            let wanted = wanted.min(heard);
             let list = address.list(self.keys());
             let mut wait = wait.within(replies);
             let replies = self.collect_replies(&list, &ticket, wanted, &mut wait)?;
