@@ -5,6 +5,16 @@ use redis::Cmd;
 use crate::redis::Script;
 pub use crate::redis::script::{BEAT_WRITE, CHORDS, PURGE, REPLAY};
 
+/// Returns the text of a script with the function of `succeeded.lua` before it.
+macro_rules! with_succeeded {
+    ($script:literal) => {
+        concat!(
+            include_str!("../scripts/succeeded.lua"),
+            include_str!(concat!("../scripts/", $script, ".lua"))
+        )
+    };
+}
+
 /// Acknowledges a finished batch and claims the next messages.
 pub static ACK_CLAIM: Script = Script::new(include_str!("../scripts/ack_claim.lua"));
 /// Enters the messages of a held list into the held messages. Always sent in full (`EVAL`): in a
@@ -31,13 +41,13 @@ pub static FETCH_PARKED: Script = Script::new(include_str!("../scripts/fetch_par
 /// Moves orphaned messages back to their queues.
 pub static RESTORE: Script = Script::new(include_str!("../scripts/restore.lua"));
 /// Settles tasks: results, follow-up messages, dead letters and acknowledgements.
-pub static SETTLE: Script = Script::new(include_str!("../scripts/settle.lua"));
+pub static SETTLE: Script = Script::new(with_succeeded!("settle"));
 /// Counts how often the tasks of messages were started.
 pub static COUNT_BEGUN: Script = Script::new(include_str!("../scripts/count_begun.lua"));
 /// Counts ended header members of chords.
 pub static COUNT_PARTS: Script = Script::new(include_str!("../scripts/count_parts.lua"));
 /// Stores results on a server that is not the broker.
-pub static STORE_RESULTS: Script = Script::new(include_str!("../scripts/store_results.lua"));
+pub static STORE_RESULTS: Script = Script::new(with_succeeded!("store_results"));
 /// Returns stored documents, as far as they fit into one answer.
 pub static READ_RESULTS: Script = Script::new(include_str!("../scripts/read_results.lua"));
 /// Sends a reply of remote control to a client that still waits.

@@ -2,7 +2,7 @@
 -- Settles tasks: results, follow-up messages, dead letters, and last of all the acknowledgement.
 -- The steps of a task are done only while its tag is held; otherwise none of them is. A call that
 -- is sent twice takes effect once. The tail of a held message is the text that follows it in the
--- hash (see ack_claim).
+-- hash (see ack_claim). It uses the function of succeeded.lua.
 --
 -- KEYS  1 unacked (hash)  2 unacked_index (zset)  3 dead letters (stream)
 --       4.. the keys of the steps. A step names the place of its first key; its other keys follow
@@ -68,18 +68,6 @@ local operands = { result = 2, failure = 3, push = 2, front = 2, ['return'] = 2,
 local remembered = 300
 local unheard -- why a result could not be published
 
--- Returns true if the stored document is a SUCCESS, as Celery and this project write it in JSON,
--- MessagePack or YAML. In a compressed document it cannot be seen.
-local function succeeded(key)
-  local stored = redis.pcall('GET', key)
-  if type(stored) ~= 'string' then return false end
-  if stored:find('^{%s*"status"%s*:%s*"SUCCESS"') then return true end
-  if stored:byte(1) == 123 then return false end
-  return stored:find('^%-%-%- {"status":%s*"SUCCESS"') ~= nil
-    or stored:sub(2, 20):find('\166status\167SUCCESS', 1, true) ~= nil
-    or stored:find('^%a') and ('\n' .. stored):find('\nstatus: SUCCESS\n', 1, true) ~= nil
-end
-
 local function set(key, value, seconds)
   if seconds == '0' then return redis.pcall('SET', key, value) end
   return redis.pcall('SET', key, value, 'EX', seconds)
@@ -96,7 +84,7 @@ local function store(key, document, seconds)
     done = redis.pcall('SET', key, document, 'NX', 'EX', seconds)
   end
   if not done then
-    if succeeded(key) then return end
+    if succeeded(redis.pcall('GET', key)) then return end
     done = set(key, document, seconds)
   end
   if done.err then return done end

@@ -1,7 +1,7 @@
 -- store_results, version 4
 -- Stores results and intermediate states, and publishes them. A stored SUCCESS is never
 -- overwritten. If the server refuses to publish, they are only stored: clients that wait for a
--- result also read it from time to time.
+-- result also read it from time to time. It uses the function of succeeded.lua.
 --
 -- KEYS  the results' keys, 1..1000; a key is also the name of its channel
 -- ARGV  1 seconds a result lives (0: without limit), then a document for each key; an empty one is not
@@ -9,16 +9,6 @@
 -- returns { positions of the documents that were not stored because a SUCCESS was there,
 --           if the server refused to publish, the error }
 local ttl, kept, unheard = ARGV[1], {}, nil
-
--- Like in settle.
-local function succeeded(stored)
-  if type(stored) ~= 'string' then return false end
-  if stored:find('^{%s*"status"%s*:%s*"SUCCESS"') then return true end
-  if stored:byte(1) == 123 then return false end
-  return stored:find('^%-%-%- {"status":%s*"SUCCESS"') ~= nil
-    or stored:sub(2, 20):find('\166status\167SUCCESS', 1, true) ~= nil
-    or stored:find('^%a') and ('\n' .. stored):find('\nstatus: SUCCESS\n', 1, true) ~= nil
-end
 
 for i = 1, #KEYS do
   local key, document = KEYS[i], ARGV[1 + i]
