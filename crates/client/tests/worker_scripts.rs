@@ -1556,3 +1556,33 @@ async fn fair_peek_returns_the_most_urgent_messages_up_to_a_size() {
     assert_eq!(peek(&mut b, "10", "1").await, "[1 {4}]");
     assert_eq!(b.ask(&["LLEN", "q3"]).await, "3");
 }
+
+#[tokio::test]
+async fn send_again_sends_a_failure_once() {
+    let mut b = Bench::new().await;
+    let keys = ["result", "q", "bindings", "permanent"];
+    let failure = "{\"status\": \"FAILURE\"}";
+    let seen = celery_client::redis::sha1(failure.as_bytes());
+    let arguments = [&*seen, "waiting", "{1}", "member"];
+    let send = async |b: &mut Bench| b.run(&scripts::SEND_AGAIN, &keys, &arguments).await;
+    assert_eq!(send(&mut b).await.unwrap(), "0");
+    b.ask(&["SET", "result", "another", "EX", "100"]).await;
+    assert_eq!(send(&mut b).await.unwrap(), "0");
+    assert_eq!(b.ask(&["EXISTS", "q", "bindings"]).await, "0");
+
+    // A queue that is not a list: the failure stays, and can be sent again later.
+    b.ask(&["SET", "result", failure, "EX", "100"]).await;
+    b.ask(&["SET", "q", "text"]).await;
+    assert!(send(&mut b).await.is_err());
+    assert_eq!(b.ask(&["GET", "result"]).await, failure);
+    b.ask(&["DEL", "q"]).await;
+
+    // A set of bindings that is not a set does not prevent it.
+    b.ask(&["SET", "permanent", "text"]).await;
+    assert_eq!(send(&mut b).await.unwrap(), "1");
+    assert_eq!(send(&mut b).await.unwrap(), "0");
+    assert_eq!(b.ask(&["LRANGE", "q", "0", "-1"]).await, "[{1}]");
+    assert_eq!(b.ask(&["GET", "result"]).await, "waiting");
+    assert_ne!(b.ask(&["TTL", "result"]).await, "-1");
+    assert_eq!(b.ask(&["SMEMBERS", "bindings"]).await, "[member]");
+}

@@ -552,6 +552,7 @@ fn what_is_stored_in_a_form_is_recognised() {
                 assert_eq!(parsed(read.as_bytes()), parsed(json), "{form:?}");
             }
             let stored = form.write(document).unwrap();
+            assert_eq!(StoredForm::of(&stored), form);
             let read = ResultDoc::decode_any(&stored).unwrap();
             assert_eq!((read.status, &*read.task_id), (State::Success, "x"));
         }

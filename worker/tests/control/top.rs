@@ -186,7 +186,8 @@ fn failures_are_shown_as_they_happen_and_cannot_command_the_terminal() {
     terminal.wait_for_line(&["bad-one", "proj.fail", OURS, r"\x1b[2J gone"]);
 }
 
-/// A failed task is sent again from its result, if that says what the task was.
+/// A failed task is sent again from its result, once for each failure, if that says what the task
+/// was. Python's results name a routing key.
 #[test]
 fn a_failed_task_is_sent_again() {
     let redis = Redis::start(RedisOptions::default()).unwrap();
@@ -204,7 +205,7 @@ fn a_failed_task_is_sent_again() {
     terminal.press("y");
     terminal.wait_for_texts(&["cannot be sent again", "result_extended"]);
 
-    let _extended = start(&mut playground(&redis, &["-E", "--result-extended"]));
+    let mut extended = start(&mut playground(&redis, &["-E", "--result-extended"]));
     post(&redis, "celery", "other-one", "proj.fail", "[\"boom\"]");
     // The newest failure is the first row, which is selected.
     terminal.wait_for_line(&["other-one", "proj.fail"]);
@@ -219,6 +220,24 @@ fn a_failed_task_is_sent_again() {
         now.contains("FAILURE") && now != before
     })
     .unwrap();
+
+    // Like a result of Python whose task came to the queue `away` with another routing key. No worker
+    // is left, so the message stays there.
+    extended.stop();
+    let mut result: serde_json::Value = serde_json::from_str(ended().trim()).unwrap();
+    result["queue"] = "far".into();
+    let set = ["SET", "celery-task-meta-other-one", &result.to_string()];
+    redis.cli(&set).unwrap();
+    terminal.press("ry");
+    terminal.wait_for_texts(&["no queue is bound to its routing key far"]);
+    let binding = "far\u{6}\u{16}\u{6}\u{16}away";
+    redis.cli(&["SADD", "_kombu.binding.far", binding]).unwrap();
+    terminal.press("ry");
+    terminal.wait_for_texts(&["other-one was sent to the queue away again"]);
+    assert!(ended().contains("RETRY"), "{}", ended());
+    terminal.press("ry");
+    terminal.wait_for_texts(&["other-one cannot be sent again: it is not failed any more"]);
+    assert_eq!(redis.cli(&["LLEN", "away"]).unwrap().trim(), "1");
 }
 
 #[test]

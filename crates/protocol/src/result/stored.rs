@@ -66,6 +66,22 @@ impl StoredForm {
         Ok(Cow::Owned(marked))
     }
 
+    /// Returns the form of a stored document, by its first bytes. A compressed document that cannot be
+    /// read counts as JSON.
+    pub fn of(stored: &[u8]) -> Self {
+        let Some(Ok((compression, data))) = stored.strip_prefix(COMPRESSED).map(compressed) else {
+            return StoredForm {
+                serializer: recognised(stored),
+                compression: None,
+            };
+        };
+        let data = compression.decompress(data, DEFAULT_MAX_UNPACKED);
+        StoredForm {
+            serializer: data.map_or_else(|_| Serializer::Json, |data| recognised(&data)),
+            compression: Some(compression),
+        }
+    }
+
     /// Returns a document in any of the forms as JSON.
     ///
     /// # Errors

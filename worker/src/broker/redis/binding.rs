@@ -7,7 +7,7 @@ const MAX_MEMBER_BYTES: usize = 1_024;
 /// A member of kombu's binding set: a routing key or pattern, and the queue that its messages go
 /// to.
 #[derive(Debug)]
-pub(super) struct Binding {
+pub(crate) struct Binding {
     routing_key: String,
     pattern: Option<regex::Regex>,
     queue: String,
@@ -20,7 +20,7 @@ impl Binding {
     /// member. Here the first choice is a split into equal routing key and queue, as in the binding
     /// that Celery declares for every queue. The second choice is the first split without a
     /// pattern, or with one that kombu writes (`^…$`).
-    pub(super) fn read(member: &str, separator: &str) -> Option<Self> {
+    pub(crate) fn read(member: &str, separator: &str) -> Option<Self> {
         if member.len() > MAX_MEMBER_BYTES {
             return None;
         }
@@ -47,7 +47,7 @@ impl Binding {
 
     /// Returns `true` if a message with this key goes to the queue: by equality, or by the pattern
     /// of a topic exchange.
-    pub(super) fn leads(&self, routing_key: &str) -> bool {
+    pub(crate) fn leads(&self, routing_key: &str) -> bool {
         self.routing_key == routing_key
             || self
                 .pattern
@@ -56,7 +56,7 @@ impl Binding {
     }
 
     /// Returns the queue.
-    pub(super) fn queue(&self) -> String {
+    pub(crate) fn queue(&self) -> String {
         self.queue.clone()
     }
 }

@@ -74,7 +74,7 @@
 mod admission;
 mod answer;
 mod asking;
-mod binding;
+pub(crate) mod binding;
 mod chord;
 mod claim;
 mod connector;

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use celery_protocol::events::Received;
 use serde_json::Value;
 
+use super::routes::Route;
+
 /// How long a worker may be silent before it counts as lost.
 const SILENT: Duration = Duration::from_secs(15);
 /// How long a worker that has stopped or is lost stays on the screen.
@@ -60,6 +62,8 @@ pub(super) struct Worker {
     pub(super) load: Option<f64>,
     /// The queues that it serves.
     pub(super) queues: Vec<String>,
+    /// The route to each of them.
+    pub(super) routes: Vec<Route>,
     /// The tasks that it began in each second, on average between its last two answers.
     pub(super) rate: f64,
     counted: Option<(Instant, u64)>,
@@ -130,6 +134,7 @@ impl Worker {
             processed: 0,
             load: None,
             queues: Vec::new(),
+            routes: Vec::new(),
             rate: 0.0,
             counted: None,
         }
@@ -148,6 +153,12 @@ impl Worker {
 }
 
 impl Fleet {
+    /// Returns the routes to the queues that workers serve.
+    pub(super) fn routes(&self) -> Vec<&Route> {
+        let workers = self.workers.values();
+        workers.flat_map(|worker| &worker.routes).collect()
+    }
+
     /// Takes in an event.
     pub(super) fn hear(&mut self, event: &Received, now: Instant) {
         let id = event.text("uuid").unwrap_or_default();
@@ -243,9 +254,10 @@ impl Fleet {
             "active" => self.active(node, answer, now),
             "active_queues" => {
                 let queues = answer.as_array().into_iter().flatten();
-                let names = queues.filter_map(|queue| queue.get("name")?.as_str());
-                let names = names.map(str::to_owned).collect();
-                self.worker(node, now).queues = names;
+                let routes: Vec<Route> = queues.filter_map(Route::read).collect();
+                let worker = self.worker(node, now);
+                worker.queues = routes.iter().map(|route| route.queue.clone()).collect();
+                worker.routes = routes;
             }
             _ => {}
         }

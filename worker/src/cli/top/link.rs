@@ -22,6 +22,7 @@ use super::super::letters::{letter, replay};
 use super::super::redis::{command, items};
 use super::fleet::DeadLetter;
 use super::retry;
+use super::routes::Route;
 
 /// The most messages that wait to be shown. Under a flood of events the screen shows a part of
 /// them.
@@ -205,8 +206,9 @@ impl Link {
     pub(super) async fn retry(
         &mut self,
         id: &str,
-    ) -> Result<Result<String, &'static str>, Failure> {
-        retry::retry(&mut self.connection, &self.keys, id).await
+        routes: &[&Route],
+    ) -> Result<Result<String, String>, Failure> {
+        retry::retry(&mut self.connection, &self.keys, id, routes).await
     }
 
     /// Revokes a task, and ends it where it runs.

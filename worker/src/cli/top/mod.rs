@@ -3,6 +3,7 @@
 //!
 //! * [`fleet`] – what is known about the fleet;
 //! * [`link`] – the connections to Redis;
+//! * [`routes`] – the queue that a routing key leads to;
 //! * [`retry`] – the message of a failed task, from its stored result;
 //! * [`tables`] – the fleet as tables of text;
 //! * [`screen`] – the tables on a terminal, and the keys.
@@ -10,6 +11,7 @@
 mod fleet;
 mod link;
 mod retry;
+mod routes;
 mod screen;
 mod tables;
 #[cfg(test)]
@@ -209,7 +211,7 @@ impl Top {
                 self.link.revoke(&id).await?;
                 format!("Workers were told to revoke {id}")
             }
-            Wish::Retry(id) => match self.link.retry(&id).await? {
+            Wish::Retry(id) => match self.link.retry(&id, &self.fleet.routes()).await? {
                 Ok(queue) => format!("{id} was sent to the queue {queue} again"),
                 Err(why) => format!("{id} cannot be sent again: {why}"),
             },

@@ -50,6 +50,8 @@ pub static COUNT_PARTS: Script = Script::new(include_str!("../scripts/count_part
 pub static STORE_RESULTS: Script = Script::new(with_succeeded!("store_results"));
 /// Returns stored documents, as far as they fit into one answer.
 pub static READ_RESULTS: Script = Script::new(include_str!("../scripts/read_results.lua"));
+/// Sends a failed task again, once for each failure.
+pub static SEND_AGAIN: Script = Script::new(include_str!("../scripts/send_again.lua"));
 /// Sends a reply of remote control to a client that still waits.
 pub static CONTROL_REPLY: Script = Script::new(include_str!("../scripts/control_reply.lua"));
 
