@@ -21,3 +21,10 @@ pub enum ResultError {
     #[error(transparent)]
     Serializer(#[from] SerializerError),
 }
+
+impl ResultError {
+    /// Returns `true` if the result becomes larger than is read when it is decompressed.
+    pub fn is_too_large(&self) -> bool {
+        matches!(self, Self::Compression(CompressionError::TooLarge { .. }))
+    }
+}

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
-use celery_protocol::result::{State, StoredForm};
+use celery_protocol::result::StoredForm;
 
 use super::layout::Layout;
 use super::session::Session;
@@ -28,12 +28,9 @@ impl Session {
             return Kept::new();
         }
         let ids: Vec<String> = documents.map(|document| document.id.clone()).collect();
-        let stored = self.read_results(&ids).await;
+        let stored = self.stored_results(&ids).await;
         let stored = ids.into_iter().zip(stored);
-        let succeeded = stored.filter(|(_, stored)| {
-            let stored = stored.as_ref();
-            stored.is_some_and(|stored| stored.status == State::Success)
-        });
+        let succeeded = stored.filter(|(_, stored)| stored.has_succeeded());
         succeeded.map(|(id, _)| id).collect()
     }
 }

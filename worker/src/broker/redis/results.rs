@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use celery_client::aio::{Failure, Value, scripts};
-use celery_protocol::result::ResultDoc;
+use celery_protocol::result::{ResultDoc, State};
 
 use super::answer::{bytes, positions};
 use super::session::{MAX_TAGS, Session};
@@ -69,6 +69,22 @@ impl Session {
     /// Returns the documents of tasks. A document in any of the serializers is understood. One that is
     /// larger than [`LARGEST`] counts as missing.
     pub(super) async fn read_results(&mut self, ids: &[String]) -> Vec<Option<ResultDoc>> {
+        let stored = self.stored_results(ids).await;
+        let stored = stored.into_iter().zip(ids);
+        let read = stored.map(|(stored, id)| match stored {
+            Stored::Missing => None,
+            Stored::TooLarge => {
+                let id = one_line(id);
+                tracing::warn!("The result of {id} has more than {LARGEST} bytes: it is not read");
+                None
+            }
+            Stored::Bytes(stored) => ResultDoc::decode_any(&stored).ok(),
+        });
+        read.collect()
+    }
+
+    /// Returns what is stored as the results of tasks.
+    pub(super) async fn stored_results(&mut self, ids: &[String]) -> Vec<Stored> {
         let mut documents = Vec::with_capacity(ids.len());
         while let Some(rest) = ids.get(documents.len()..).filter(|rest| !rest.is_empty()) {
             let chunk = rest.get(..MAX_TAGS).unwrap_or(rest);
@@ -87,17 +103,37 @@ impl Session {
             let found = self
                 .insist(&scripts::READ_RESULTS, &call, read, "read_results")
                 .await;
-            for (id, found) in chunk.iter().zip(found) {
-                if found == Value::Int(-1) {
-                    let id = one_line(id);
-                    tracing::warn!(
-                        "The result of {id} has more than {LARGEST} bytes: it is not read"
-                    );
-                }
-                documents.push(bytes(found).and_then(|stored| ResultDoc::decode_any(&stored).ok()));
-            }
+            let found = found.into_iter().take(chunk.len());
+            documents.extend(found.map(|found| match found {
+                Value::Int(-1) => Stored::TooLarge,
+                found => bytes(found).map_or(Stored::Missing, Stored::Bytes),
+            }));
         }
         documents
+    }
+}
+
+/// What is stored as the result of a task.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Stored {
+    Missing,
+    /// More than [`LARGEST`] bytes.
+    TooLarge,
+    Bytes(Vec<u8>),
+}
+
+impl Stored {
+    /// Returns `true` if it is a SUCCESS, or must be taken for one because it is too large to be read,
+    /// stored or unpacked. Only what a task returned can be as large; an exception or a state is not.
+    pub(super) fn has_succeeded(&self) -> bool {
+        match self {
+            Stored::Missing => false,
+            Stored::TooLarge => true,
+            Stored::Bytes(stored) => match ResultDoc::decode_any(stored) {
+                Ok(doc) => doc.status == State::Success,
+                Err(why) => why.is_too_large(),
+            },
+        }
     }
 }
 
@@ -109,4 +145,31 @@ fn read_stored(answer: Value) -> Option<Vec<usize>> {
     let kept = positions(parts.next()?)?;
     warn_unpublished(parts.next());
     Some(kept)
+}
+
+#[cfg(test)]
+mod tests {
+    use celery_protocol::compression::Compression;
+    use celery_protocol::result::StoredForm;
+
+    use super::*;
+
+    #[test]
+    fn what_is_too_large_to_be_read_counts_as_a_success() {
+        let compressed = StoredForm {
+            compression: Some(Compression::Zlib),
+            ..StoredForm::default()
+        };
+        let stored = |json: &str| Stored::Bytes(compressed.write(json.as_bytes()).unwrap().into());
+        assert!(stored(r#"{"status":"SUCCESS","result":1,"task_id":"a"}"#).has_succeeded());
+        assert!(!stored(r#"{"status":"STARTED","result":1,"task_id":"a"}"#).has_succeeded());
+        assert!(!Stored::Missing.has_succeeded());
+        assert!(!Stored::Bytes(b"text".to_vec()).has_succeeded());
+        assert!(Stored::TooLarge.has_succeeded());
+        // As Python stores it: a small document that unpacks to more than is read.
+        let mut python = b"\0celery-compressed\0application/x-gzip\0".to_vec();
+        let most = celery_protocol::message::DEFAULT_MAX_UNPACKED;
+        python.extend(Compression::Zlib.compress(&vec![b' '; most + 1]).unwrap());
+        assert!(Stored::Bytes(python).has_succeeded());
+    }
 }
