@@ -164,11 +164,15 @@ impl AsJson {
     }
 
     /// Returns the chosen fields of a line in their order. A field that the line does not have is left
-    /// out.
+    /// out, as is a field that is not chosen if another one has its name.
     fn choose(&self, chosen: &LogFields, mut line: serde_json::Map<String, Value>) -> String {
         line.insert("hostname".to_owned(), self.hostname.as_str().into());
         line.insert("process".to_owned(), std::process::id().into());
-        let listed = |name: &str| chosen.0.iter().any(|(_, value)| value == name);
+        // Of two members with one name, readers would take either.
+        let listed = |field: &str| {
+            let mut chosen = chosen.0.iter();
+            chosen.any(|(name, value)| value == field || name == field)
+        };
         // These two are in a line only if they are asked for.
         let others = line
             .iter()
@@ -312,6 +316,34 @@ mod tests {
         assert!(text.contains(&format!(
             "Task {shown} für später\tgut header={shown} quoted="
         )));
+    }
+
+    #[test]
+    fn no_member_of_a_line_is_there_twice() {
+        let written = |chosen: &[(&str, &str)]| {
+            let chosen = chosen
+                .iter()
+                .map(|(a, b)| ((*a).to_owned(), (*b).to_owned()));
+            let chosen = LogFields(chosen.collect());
+            let json = AsJson {
+                chosen: None,
+                hostname: "w@h".to_owned(),
+            };
+            let mut line = serde_json::Map::new();
+            for name in ["level", "message", "target"] {
+                line.insert(name.to_owned(), name.into());
+            }
+            json.choose(&chosen, line)
+        };
+        let all = (OTHERS, OTHERS);
+        assert_eq!(
+            written(&[("message", "target"), all]),
+            r#"{"message":"target","level":"level"}"#
+        );
+        assert_eq!(
+            written(&[all, ("hostname", "level"), ("text", "message")]),
+            r#"{"target":"target","hostname":"level","text":"message"}"#
+        );
     }
 
     #[test]
