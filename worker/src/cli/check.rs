@@ -42,6 +42,23 @@ const OLDEST: (u64, u64) = (6, 2);
 /// that are not lost, or do not restore tasks that are lost.
 const SKEW: Duration = Duration::from_secs(5);
 
+/// How long all questions to one server may take. Each has a deadline of its own, but their number
+/// depends on what the server holds.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Returns what `asking` returns, unless that takes longer than `patience`.
+async fn within<T>(
+    patience: Duration,
+    asking: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    let asked = tokio::time::timeout(patience, Box::pin(asking)).await;
+    asked.unwrap_or_else(|_| {
+        Err(Failure::Silent(format!(
+            "the answers took longer than {patience:?}"
+        )))
+    })
+}
+
 /// Returns the exit code of the check. With `strict`, a warning counts as an error.
 fn exit_code(worst: Severity, strict: bool) -> ExitCode {
     match worst {
@@ -62,7 +79,7 @@ pub(crate) async fn run(settings: Settings, strict: bool) -> Result<ExitCode, St
         println!("{finding}");
     };
     for server in Server::all(&config) {
-        match server.findings(&config).await {
+        match within(PATIENCE, server.findings(&config)).await {
             Ok(findings) => {
                 report(Finding::ok(format!("{server}: connected")));
                 findings.into_iter().for_each(&mut report);
@@ -82,21 +99,31 @@ pub(crate) async fn run(settings: Settings, strict: bool) -> Result<ExitCode, St
     }
     if !config.without_control {
         // A worker that starts finds out by itself, and logs it.
-        let findings = match &config.broker {
-            Endpoint::Redis(redis) => rights::of_control(redis, &config.keys()).await,
-            Endpoint::Amqp(endpoint) => rabbitmq::of_control(endpoint, &config).await,
+        let keys = config.keys();
+        let asking = async {
+            Ok(match &config.broker {
+                Endpoint::Redis(redis) => rights::of_control(redis, &keys).await,
+                Endpoint::Amqp(endpoint) => rabbitmq::of_control(endpoint, &config).await,
+            })
         };
-        findings.into_iter().for_each(&mut report);
+        match within(PATIENCE, asking).await {
+            Ok(findings) => findings.into_iter().for_each(&mut report),
+            Err(failure) => report(Finding::error(format!("remote control: {failure}"))),
+        }
     }
     if let Some(url) = &config.database {
         let database =
             Database::from_url(url).map_err(|error| ConfigError::new(&SETTINGS.database, error))?;
         let statements = Statements::of(&tasks, database.dialect())?;
         let database = database.time_zone(config.database_time_zone.clone());
-        of_database(&database, &config, &statements)
-            .await
-            .into_iter()
-            .for_each(&mut report);
+        let asking = async { Ok(of_database(&database, &config, &statements).await) };
+        match within(PATIENCE, asking).await {
+            Ok(findings) => findings.into_iter().for_each(&mut report),
+            Err(failure) => {
+                let name = database.display_url();
+                report(Finding::error(format!("database {name}: {failure}")));
+            }
+        }
     }
     Ok(exit_code(worst, strict))
 }
@@ -363,6 +390,14 @@ fn skew(seconds: u64, now: SystemTime) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_server_that_answers_without_end_is_given_up() {
+        let slow = within::<()>(Duration::from_millis(1), std::future::pending()).await;
+        let why = slow.unwrap_err().to_string();
+        assert_eq!(why, "the answers took longer than 1ms");
+        assert!(within(PATIENCE, async { Ok(1) }).await.is_ok());
+    }
 
     #[test]
     fn exit_codes() {

@@ -44,6 +44,10 @@ async fn find(connection: &mut Connection, keys: &Keys) -> Result<Found, Failure
         let mut answer = items(connection.query(&scan).await?).into_iter();
         cursor = answer.next().as_ref().map(text).unwrap_or_default();
         for key in answer.next().map(items).unwrap_or_default() {
+            if Instant::now() >= deadline {
+                found.is_part = true;
+                return Ok(found);
+            }
             look(connection, keys, &text(&key), &mut found).await?;
         }
         if cursor == "0" || cursor.is_empty() {
