@@ -373,7 +373,7 @@ fn a_worker_can_have_a_queue_of_its_own() {
     let other = start(&mut command(&redis, &["-n", "w2@web", "--direct"]));
     let first = start(&mut command(
         &redis,
-        &["-n", "w1@web", "--direct", "-l", "info"],
+        &["-n", "w1@web", "--direct", "-l", "info", "--lease", "1s"],
     ));
     wait_for_status(&redis, "direct", "SUCCESS", &first);
     assert!(first.log().contains("[direct] received"), "{}", first.log());
@@ -383,6 +383,11 @@ fn a_worker_can_have_a_queue_of_its_own() {
         let member = format!("{node}\u{6}\u{16}\u{6}\u{16}{node}.dq2");
         let bound = || count(&redis, &["SISMEMBER", set, &member]) == 1;
         wait_for(PATIENCE, "the binding", bound).unwrap();
+        // A server that was emptied gets it again.
+        if node == "w1@web" {
+            redis.cli(&["DEL", set]).unwrap();
+            wait_for(PATIENCE, "the binding once more", bound).unwrap();
+        }
     }
     drop(other);
 }
