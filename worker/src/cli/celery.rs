@@ -202,6 +202,8 @@ fn consumed(config: &Config) -> String {
 pub(crate) struct Words {
     /// The warnings about those that have no effect.
     without_effect: Vec<String>,
+    /// `true` if the word `worker` is there.
+    names_worker: bool,
     /// The names of the settings that are given there.
     given: Vec<&'static str>,
 }
@@ -215,6 +217,9 @@ impl Words {
         }
         if self.without_effect.is_empty() {
             return;
+        }
+        if self.names_worker {
+            tracing::info!("worker: the program runs a worker, as without this word");
         }
         for effect in effects() {
             if self.given.contains(&effect.setting.name) {
@@ -242,6 +247,7 @@ impl FromArgMatches for Words {
         let given = SETTINGS.all().map(|setting| setting.name);
         Ok(Words {
             without_effect: without_effect.map(Word::warning).collect(),
+            names_worker: matches.subcommand_name() == Some("worker"),
             given: given.filter(|name| is_given(name)).collect(),
         })
     }

@@ -20,12 +20,12 @@ use crate::config::given::path;
 #[derive(Debug, Parser)]
 #[command(name = "celery-worker", version, max_term_width = 100)]
 pub(crate) struct Options {
-    #[command(subcommand)]
-    pub(crate) command: Option<Command>,
-
-    // Before the settings, which take their values out of what was read.
+    // Before the subcommand and the settings, which take their values out of what was read.
     #[command(flatten)]
     pub(crate) words: Words,
+
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
 
     #[command(flatten)]
     pub(crate) settings: Settings,

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use crate::world::*;
 
-/// Prints the options of Celery 5.7 and the settings of four of its groups, one in each line.
+/// Prints the options of Celery 5.7 and the settings of five of its groups, one in each line.
 const LIST: &str = "
 from celery.app.defaults import NAMESPACES, flatten
 from celery.bin.celery import celery
@@ -18,7 +18,7 @@ from celery.bin.worker import worker
 for parameter in celery.params + worker.params:
     print('\\n'.join(getattr(parameter, 'opts', [])))
 for name, _ in flatten(NAMESPACES):
-    if name.split('_')[0] in ('worker', 'task', 'result', 'broker'):
+    if name.split('_')[0] in ('worker', 'task', 'result', 'broker', 'beat'):
         print(name)
 ";
 
@@ -160,6 +160,7 @@ fn options_without_effect_are_accepted_and_explained() {
     // Every word has one line.
     let cores = std::thread::available_parallelism().unwrap();
     for line in [
+        "] worker: the program runs a worker, as without this word".to_owned(),
         format!("-c/--concurrency: {cores} tasks run at once, in one process"),
         "-E/--task-events: the worker sends events, and a heartbeat every 2 seconds".to_owned(),
         "-X/--exclude-queues: the consumed queues are celery".to_owned(),
