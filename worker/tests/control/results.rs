@@ -1,5 +1,7 @@
 //! What results say of their tasks, beside Python's: `result_extended` and `task_track_started`.
 
+use std::ops::RangeInclusive;
+
 use celery_protocol::time::Timestamp;
 use celery_testkit::{Redis, RedisOptions, wait_for};
 use serde_json::value::to_raw_value;
@@ -86,22 +88,26 @@ fn failures_live_for_a_time_of_their_own() {
 
 #[test]
 fn the_parts_of_a_chord_live_for_a_time_of_their_own() {
+    parts_of_a_chord_live("14400", 14_000..=14_400);
+}
+
+#[test]
+fn the_parts_of_a_chord_can_live_without_limit() {
+    parts_of_a_chord_live("0", -1..=-1);
+}
+
+/// Checks how long the parts of a chord live in both workers, beside results that live for an hour.
+fn parts_of_a_chord_live(seconds: &str, expected: RangeInclusive<i64>) {
     let redis = Redis::start(RedisOptions::default()).unwrap();
     let variables = [
         ("RESULT_EXPIRES", "3600"),
-        ("RESULT_CHORD_EXPIRES", "14400"),
+        ("RESULT_CHORD_EXPIRES", seconds),
     ];
     let Some(_python) = start_python_with(&redis, "theirs", &variables) else {
         return;
     };
-    let options = [
-        "-Q",
-        "ours",
-        "--result-expires",
-        "1h",
-        "--result-chord-expires",
-        "4h",
-    ];
+    let options = ["-Q", "ours", "--result-expires", "1h"];
+    let options = [&options[..], &["--result-chord-expires", seconds]].concat();
     let _ours = start(&mut playground(&redis, &options));
     for queue in ["ours", "theirs"] {
         // Another member is missing, so the chord goes on.
@@ -132,7 +138,7 @@ fn the_parts_of_a_chord_live_for_a_time_of_their_own() {
                     .parse::<i64>()
                     .unwrap()
             };
-            let lives = || (14_000..=14_400).contains(&left());
+            let lives = || expected.contains(&left());
             let counted = wait_for(PATIENCE, &part, lives);
             assert!(counted.is_ok(), "{part}: {}", left());
         }
