@@ -73,6 +73,7 @@ pub(super) fn export_spans(
         monitor.traces = traces.clone();
         let options = trace::Options {
             collector,
+            certificate: config.otlp_certificate.clone(),
             headers: config
                 .otlp_headers
                 .clone()

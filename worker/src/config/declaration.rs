@@ -805,6 +805,18 @@ declare_settings! {
         example: "\"http://localhost:4318\"",
     }
 
+    /// Sets the file of the authorities that a collector at an `https` URL is verified against. Default:
+    /// the system's.
+    otlp_certificate: Option<PathBuf> {
+        group: Log,
+        variable: "OTEL_EXPORTER_OTLP_CERTIFICATE",
+        value: "FILE",
+        help: "The authorities that sign the certificate of an `https` collector (PEM)",
+        default: "the system's",
+        builder: |file: impl Into<PathBuf>| file.into(),
+        example: "\"/etc/ssl/collector-ca.pem\"",
+    }
+
     /// Sets headers of the requests to the collector, such as a key: `name=value,name=value`, with
     /// percent-encoded values. They are never shown.
     otlp_headers: Option<Headers> {

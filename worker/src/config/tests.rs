@@ -262,7 +262,7 @@ fn the_reference_lists_the_settings_as_they_are_declared() {
 }
 
 /// A value of each setting as an option and in a file, and as `--print-config` prints it.
-const SAMPLES: [(&str, &str, &str, &str); 67] = [
+const SAMPLES: [(&str, &str, &str, &str); 68] = [
     (
         "broker",
         "redis://h/1",
@@ -363,6 +363,7 @@ const SAMPLES: [(&str, &str, &str, &str); 67] = [
         "'http://h:4318'",
         "\"http://h:4318/v1/traces\"",
     ),
+    ("otlp_certificate", "/ca.pem", "'/ca.pem'", "\"/ca.pem\""),
     ("otlp_headers", "key=s", "'key=s'", "\"key=***\""),
     ("otlp_service", "mails", "'mails'", "\"mails\""),
     ("otlp_resource", "a=b,c=d", "'a=b,c=d'", "\"a=b,c=d\""),

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use celery_client::backoff::Backoff;
 use celery_client::endpoint::TlsOptions;
+use celery_client::error::TlsProblem;
 use celery_client::tls;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
@@ -73,6 +74,7 @@ pub(crate) async fn serve(traces: Traces, options: Options, mut end: oneshot::Re
 struct Exporter {
     inner: Arc<Inner>,
     options: Options,
+    tls: TlsOptions,
     headers: HeaderMap,
     resource: Vec<u8>,
     link: Option<SendRequest<Full<Bytes>>>,
@@ -122,8 +124,14 @@ impl Exporter {
                 attributes.push((name, value));
             }
         }
+        let mut tls = TlsOptions::default();
+        tls.ca_file.clone_from(&options.certificate);
+        if options.collector.is_tls {
+            tls::client_config(&tls).map_err(|error| error.to_string())?;
+        }
         Ok(Exporter {
             inner,
+            tls,
             resource: wire::resource(&attributes),
             options,
             headers,
@@ -218,11 +226,11 @@ impl Exporter {
         if !collector.is_tls {
             return handshake(stream).await;
         }
-        let options = TlsOptions::default();
-        let config = tls::client_config(&options).map_err(io::Error::other)?;
-        let name = tls::server_name(&options, host).map_err(io::Error::other)?;
+        let config = tls::client_config(&self.tls).map_err(io::Error::other)?;
+        let name = tls::server_name(&self.tls, host).map_err(io::Error::other)?;
         let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
-        handshake(connector.connect(name, stream).await?).await
+        let stream = connector.connect(name, stream).await;
+        handshake(stream.map_err(|error| io::Error::other(disagreement(error)))?).await
     }
 
     fn is_gone(&mut self, why: &str) {
@@ -243,6 +251,22 @@ impl Exporter {
                 self.options.collector
             );
         }
+    }
+}
+
+/// Explains to a person why a handshake failed, and what to change.
+fn disagreement(error: io::Error) -> String {
+    let of_tls = error.get_ref().and_then(|it| it.downcast_ref());
+    match of_tls.map(tls::explain) {
+        None => error.to_string(),
+        Some(TlsProblem::UnknownAuthority(text)) => format!(
+            "its certificate is not signed by a trusted authority ({text}): name the authority's file \
+             with OTEL_EXPORTER_OTLP_CERTIFICATE"
+        ),
+        Some(TlsProblem::NotSpoken) => {
+            "it does not speak TLS on this port: use http:// in its URL".to_owned()
+        }
+        Some(other) => other.to_string(),
     }
 }
 

@@ -2,6 +2,7 @@
 //! and how many traces are recorded.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use percent_encoding::percent_decode_str;
 use url::Url;
@@ -15,6 +16,8 @@ const PATH: &str = "/v1/traces";
 #[derive(Debug)]
 pub(crate) struct Options {
     pub(crate) collector: Collector,
+    /// The authorities that its certificate is verified against. `None`: the system's.
+    pub(crate) certificate: Option<PathBuf>,
     /// The headers of each request, such as a key.
     pub(crate) headers: Pairs,
     /// The attributes of the resource, in addition to those that follow from the worker.

@@ -132,6 +132,7 @@ fn the_buffer_has_a_limit_and_counts_what_it_drops() {
 fn export(traces: &Traces, url: &str) -> (oneshot::Sender<()>, JoinHandle<()>) {
     let (end, ended) = oneshot::channel();
     let options = Options {
+        certificate: None,
         collector: Collector::parse(url).unwrap(),
         headers: Pairs::parse("api-key=a%2Cb").unwrap(),
         resource: Pairs::parse("service.name=mails,deployment.environment.name=prod").unwrap(),

@@ -1,10 +1,20 @@
 //! Traces through a worker, as a collector of OpenTelemetry sees them.
 
+use std::path::Path;
+use std::sync::Arc;
+
 use celery_protocol::message::Task;
-use celery_testkit::{MariaDb, OtlpCollector, Process, Redis, RedisOptions, SeenSpan, wait_for};
+use celery_testkit::{
+    Certificates, MariaDb, OtlpCollector, Process, Redis, RedisOptions, SeenSpan, ServerName,
+    wait_for,
+};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::value::to_raw_value;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::{TlsAcceptor, rustls};
 
 use crate::world::*;
 
@@ -327,4 +337,89 @@ fn a_schedule_starts_a_trace() {
     let sent = sent.unwrap_or_else(|| panic!("{spans:#?}"));
     assert_eq!((&*sent.name, &*sent.parent), ("apply_async/proj.add", ""));
     assert_eq!(sent.trace, run.trace);
+}
+
+/// Passes connections with TLS on to a collector, with a certificate for `localhost`. Returns its
+/// port. It ends with the process.
+fn speak_tls(collector: &OtlpCollector, certificates: &Certificates) -> u16 {
+    let (certificate, key) = certificates.server();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![CertificateDer::from_pem_file(certificate).unwrap()],
+            PrivateKeyDer::from_pem_file(key).unwrap(),
+        )
+        .unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let (port, behind) = (listener.local_addr().unwrap().port(), collector.port());
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        runtime.unwrap().block_on(async {
+            let listener = TcpListener::from_std(listener).unwrap();
+            while let Ok((stream, _)) = listener.accept().await {
+                // A client that refuses the certificate ends the handshake.
+                let Ok(mut stream) = acceptor.accept(stream).await else {
+                    continue;
+                };
+                let mut plain = TcpStream::connect(("127.0.0.1", behind)).await.unwrap();
+                tokio::spawn(async move {
+                    let _ = tokio::io::copy_bidirectional(&mut stream, &mut plain).await;
+                });
+            }
+        });
+    });
+    port
+}
+
+#[test]
+fn a_collector_with_tls_is_verified() {
+    let redis = Redis::start(RedisOptions::new()).unwrap();
+    let collector = OtlpCollector::start().unwrap();
+    let [own, other] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let right = Certificates::generate(own.path(), ServerName::Right).unwrap();
+    let wrong = Certificates::generate(other.path(), ServerName::Right).unwrap();
+    let port = speak_tls(&collector, &right);
+    let worker = |authority: &Path| {
+        let mut command = command(&redis, &[]);
+        command
+            .env(
+                "OTEL_EXPORTER_OTLP_ENDPOINT",
+                format!("https://localhost:{port}"),
+            )
+            .env("OTEL_EXPORTER_OTLP_CERTIFICATE", authority);
+        start(&mut command)
+    };
+    let mut refusing = worker(&wrong.ca());
+    post(&redis, "first", "proj.add", "[1, 2]", None);
+    let why = refusing.wait_for_line(PATIENCE, "takes no spans").unwrap();
+    assert!(
+        why.contains("is not signed by a trusted authority")
+            && why.contains("OTEL_EXPORTER_OTLP_CERTIFICATE"),
+        "{why}"
+    );
+    // The task goes on.
+    wait_for_status(&redis, "first", "SUCCESS", &refusing);
+    refusing.stop();
+    assert_eq!(collector.spans(), []);
+
+    let verifying = worker(&right.ca());
+    post(&redis, "second", "proj.add", "[1, 2]", None);
+    let came = || !collector.spans().is_empty();
+    if let Err(error) = wait_for(PATIENCE, "a span over TLS", came) {
+        panic!("{error}; the worker said:\n{}", verifying.log());
+    }
+    only(&collector.spans(), "run/proj.add");
+
+    let mut missing = worker(Path::new("/nowhere/ca.pem"));
+    let why = missing
+        .wait_for_line(PATIENCE, "no spans are sent")
+        .unwrap();
+    assert!(why.contains("/nowhere/ca.pem"), "{why}");
 }
