@@ -383,6 +383,7 @@ fn consumer_options(config: &Config, registry: &Registry, monitor: &Monitor) -> 
     };
     options.inherit_parent_priority = config.inherit_parent_priority;
     options.default_priority = config.default_priority;
+    options.errbacks_on_headers = config.allow_error_cb_on_chord_header;
     options.purge = config.purge;
     options.deduplicate_successful_tasks = config.deduplicate_successful_tasks;
     options

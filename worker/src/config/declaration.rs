@@ -359,6 +359,19 @@ declare_settings! {
         example: "3",
     }
 
+    /// Gives the error callbacks of a chord that a task sends, or is replaced by, to the members of the
+    /// chord's header, too. There they are called with the id of the failed member.
+    allow_error_cb_on_chord_header: bool = false {
+        group: Queues,
+        alias: "task_allow_error_cb_on_chord_header",
+        value: "BOOL",
+        help: "Give the error callbacks of a chord that a task sends to its header's members, too",
+        more: "Also of a chord that replaces a task. What a client sends is as the client made it",
+        celery: "task_allow_error_cb_on_chord_header",
+        builder: |allow: bool| allow,
+        example: "true",
+    }
+
     /// Deletes the messages that wait in the consumed queues, each time the worker starts, before it
     /// claims the first one.
     purge: bool = false {

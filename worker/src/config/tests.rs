@@ -262,7 +262,7 @@ fn the_reference_lists_the_settings_as_they_are_declared() {
 }
 
 /// A value of each setting as an option and in a file, and as `--print-config` prints it.
-const SAMPLES: [(&str, &str, &str, &str); 68] = [
+const SAMPLES: [(&str, &str, &str, &str); 69] = [
     (
         "broker",
         "redis://h/1",
@@ -302,6 +302,7 @@ const SAMPLES: [(&str, &str, &str, &str); 68] = [
     ("routes", "a.*=b", "{ 'a.*' = 'b' }", "{ \"a.*\" = \"b\" }"),
     ("inherit_parent_priority", "true", "true", "true"),
     ("default_priority", "3", "3", "3"),
+    ("allow_error_cb_on_chord_header", "true", "true", "true"),
     ("purge", "true", "true", "true"),
     (
         "accept_content",

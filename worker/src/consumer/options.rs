@@ -64,6 +64,9 @@ pub struct ConsumerOptions {
     /// `true` if callbacks and the next steps of chains get the priority of the task that they
     /// follow. Celery's `task_inherit_parent_priority`.
     pub inherit_parent_priority: bool,
+    /// `true` if the error callbacks of a chord that a task sends are also those of the members of its
+    /// header. Celery's `task_allow_error_cb_on_chord_header`.
+    pub errbacks_on_headers: bool,
     /// The priority of calls and callbacks that have none of their own. Celery's
     /// `task_default_priority`.
     pub default_priority: Option<u8>,
@@ -107,6 +110,7 @@ impl ConsumerOptions {
             result_extended: false,
             inherit_parent_priority: false,
             default_priority: None,
+            errbacks_on_headers: false,
             purge: false,
             deduplicate_successful_tasks: false,
             redelivery_limit: 5,
@@ -122,6 +126,7 @@ impl ConsumerOptions {
             form: self.result_form,
             extended: self.result_extended,
             inherit_priority: self.inherit_parent_priority,
+            errbacks_on_headers: self.errbacks_on_headers,
             deduplicates: self.deduplicate_successful_tasks,
             default_priority: self.default_priority,
             default_queue: Arc::from(self.default_queue.as_str()),

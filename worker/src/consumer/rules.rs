@@ -57,6 +57,9 @@ pub(crate) struct Rules {
     /// `true` if callbacks and the next steps of chains get the priority of the task that they
     /// follow (`task_inherit_parent_priority`).
     pub(crate) inherit_priority: bool,
+    /// `true` if the error callbacks of a chord are also those of the members of its header
+    /// (`task_allow_error_cb_on_chord_header`).
+    pub(crate) errbacks_on_headers: bool,
     /// The priority of calls that have none (`task_default_priority`).
     pub(crate) default_priority: Option<u8>,
     /// The queue of follow-ups that name none and have no route (`task_default_queue`).

@@ -395,6 +395,7 @@ mod tests {
             most: usize::MAX,
             names: Arc::new(Names),
             encode: Task::encode_redis,
+            errbacks_on_headers: false,
             traces: crate::trace::Traces::default(),
         };
         let delivery = delivery(Tag { call: 1, index: 1 }, task);

@@ -30,6 +30,15 @@ impl Signature {
         links::link_errors(self, std::slice::from_ref(errback), &Load::new(MOST))
     }
 
+    /// Adds the error callbacks of each chord to the members of its header, too, as Celery does with
+    /// `task_allow_error_cb_on_chord_header`.
+    ///
+    /// # Errors
+    /// [`CanvasError::Json`] if a callback is not a signature.
+    pub fn errors_to_headers(&mut self) -> Result<(), CanvasError> {
+        links::errors_to_headers(self, &Load::new(MOST))
+    }
+
     /// Adds stamps to every task, and to the callbacks of every signature. A stamp that a task has
     /// already is replaced; two lists are joined.
     ///

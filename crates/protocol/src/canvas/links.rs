@@ -89,6 +89,35 @@ fn each_errors(to: &mut [Signature], errbacks: &[Value], load: &Load) -> Result<
         .try_for_each(|task| link_errors(task, errbacks, load))
 }
 
+/// Adds the error callbacks of each chord to the members of its header, too, where they are immutable:
+/// Celery's `task_allow_error_cb_on_chord_header`. Chords in the header and the bodies get them anyway.
+pub(super) fn errors_to_headers(to: &mut Signature, load: &Load) -> Result<(), CanvasError> {
+    let errbacks = to.options.list("link_error");
+    match &mut to.kind {
+        Kind::Task { .. } => Ok(()),
+        Kind::Group(members) | Kind::Chain(members) => {
+            let mut members = members.iter_mut();
+            members.try_for_each(|member| errors_to_headers(member, load))
+        }
+        Kind::Chord(chord) => {
+            let mut immutable = Vec::with_capacity(errbacks.len());
+            for errback in &errbacks {
+                let mut errback = Signature::read(errback)?;
+                set_immutable(&mut errback);
+                immutable.push(errback.json()?);
+            }
+            for member in &mut chord.header {
+                errors_to_headers(member, load)?;
+                link_errors(member, &immutable, load)?;
+                if matches!(member.kind, Kind::Chord(_)) {
+                    link_errors(member, &errbacks, load)?;
+                }
+            }
+            errors_to_headers(&mut chord.body, load)
+        }
+    }
+}
+
 /// Moves the callbacks among a chord's options to its body.
 pub(super) fn add_body_callbacks(
     body: &mut Signature,

@@ -38,11 +38,14 @@ impl Caller for Rules {
             sends: true,
         };
         let mut calling = Calling::new(&following, now(), load);
-        let signature = match manner {
+        let mut signature = match manner {
             Manner::Send => signature,
             Manner::Replace => following.replacement(&mut calling, signature)?,
             Manner::AddToChord => following.member_of_own_chord(signature)?,
         };
+        if self.errbacks_on_headers {
+            signature.errors_to_headers().map_err(value_error)?;
+        }
         let outcome = calling
             .apply(signature, &[], None, Options::default())
             .map_err(|why| self.raised(&why))?;
@@ -323,5 +326,47 @@ mod tests {
         assert_eq!(raised.exc_type, "NotImplementedError");
         let said: String = serde_json::from_str(raised.exc_message[0].get()).unwrap();
         assert_eq!(said, NO_CHORDS);
+    }
+    /// As in Celery, members of the header get immutable callbacks; the body keeps the callback.
+    #[test]
+    fn errbacks_of_a_chord_are_on_its_header_where_the_setting_says_so() {
+        let task = Arc::new(crate::task::testing::task("proj.send", "[]"));
+        for (on_headers, expected) in [(false, 0), (true, 1)] {
+            let rules = Rules {
+                errbacks_on_headers: on_headers,
+                ..rules()
+            };
+            let header = [Call::new("proj.add"), Call::new("proj.add")];
+            let chord = crate::canvas::chord(header, Call::new("proj.xsum"));
+            let call = chord
+                .link_error(Call::new("proj.echo"))
+                .into_inner()
+                .unwrap();
+            let planned = rules.plan_call(&task, call, Manner::Send, 0).unwrap();
+            let mut members = 0;
+            for step in &planned.sent.steps {
+                let crate::broker::Step::Publish(member) = step else {
+                    continue;
+                };
+                members += 1;
+                let member = Task::decode_redis(&member.message).unwrap();
+                let own = member
+                    .embed
+                    .errbacks
+                    .as_deref()
+                    .map(list)
+                    .unwrap_or_default();
+                assert_eq!(own.len(), expected, "{own:?}");
+                for errback in own {
+                    assert!(Signature::read(&errback).unwrap().immutable);
+                }
+                let body: serde_json::Value =
+                    serde_json::from_str(member.embed.chord.unwrap().get()).unwrap();
+                let of_body = &body["options"]["link_error"];
+                assert_eq!(of_body[0]["immutable"], false, "{body}");
+                assert_eq!(of_body.as_array().unwrap().len(), 1, "{body}");
+            }
+            assert_eq!(members, 2);
+        }
     }
 }
