@@ -273,6 +273,7 @@ fn rules(registry: Arc<Registry>) -> Rules {
         most: MOST,
         names: registry as _,
         encode: Task::encode_redis,
+        decode_sent: None,
         errbacks_on_headers: false,
         traces: crate::trace::Traces::default(),
     }

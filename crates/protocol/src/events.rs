@@ -15,14 +15,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::amqp::AmqpError;
 use crate::json::write::Object;
-use crate::message::{AmqpMessage, DeliveryMode, Document};
+use crate::message::{AmqpMessage, DeliveryMode, Document, Task};
 use crate::names::EVENT_EXCHANGE;
+use crate::repr;
 use crate::time::Timestamp;
 
 pub use self::read::{Received, decode_amqp, decode_redis};
 
 /// The routing key of a list of task events.
 pub const TASK_MULTI: &str = "task.multi";
+/// The routing key of `task-sent`, which travels alone.
+pub const TASK_SENT: &str = "task.sent";
 /// The largest number of task events that Celery puts into one message.
 pub const MOST_IN_ONE: usize = 24;
 
@@ -104,7 +107,7 @@ pub enum Event<'a> {
     WorkerHeartbeat(WorkerState<'a>),
     /// A worker stops.
     WorkerOffline(WorkerState<'a>),
-    /// A client sent a task.
+    /// A client, or a worker as a client, sent a task.
     Sent(&'a TaskInfo<'a>, Route<'a>),
     /// A worker received a task.
     Received(&'a TaskInfo<'a>),
@@ -310,6 +313,22 @@ impl WorkerState<'_> {
 }
 
 impl TaskInfo<'_> {
+    /// Describes a task, and hands the description to `then`.
+    pub fn of<R>(task: &Task, then: impl FnOnce(&TaskInfo<'_>) -> R) -> R {
+        let (args, kwargs) = (task.argsrepr.clone(), task.kwargsrepr.clone());
+        then(&TaskInfo {
+            uuid: &task.id,
+            name: &task.name,
+            args: &args.unwrap_or_else(|| repr::args(task.args.get())),
+            kwargs: &kwargs.unwrap_or_else(|| repr::value(task.kwargs.get(), repr::MAX_CHARS)),
+            root_id: task.root_id.as_deref(),
+            parent_id: task.parent_id.as_deref(),
+            retries: task.retries,
+            eta: task.eta,
+            expires: task.expires,
+        })
+    }
+
     fn write_call(&self, event: &mut Object<'_>) {
         event.string("name", self.name);
         event.string("args", self.args);
@@ -360,6 +379,15 @@ impl Message {
             routing_key: event.routing_key(),
             hostname: sender.hostname.clone(),
             body,
+        }
+    }
+
+    /// Returns the message of an event that travels alone, which [`Event::write`] has written.
+    pub fn written(routing_key: impl Into<String>, event: Vec<u8>, sender: &Sender) -> Self {
+        Self {
+            routing_key: routing_key.into(),
+            hostname: sender.hostname.clone(),
+            body: event,
         }
     }
 

@@ -8,6 +8,7 @@ use tokio::task::JoinHandle;
 
 use super::{OwnRuntime, StartError, listen, reports};
 use crate::beat::{Beat, Sender, Status};
+use crate::broker::redis::events_of_schedules;
 use crate::broker::{Connectivity, schedules};
 use crate::config::Config;
 use crate::events::Events;
@@ -44,6 +45,7 @@ impl Scheduling {
             default_queue: config.default_queue.clone(),
             default_priority: config.default_priority,
             traces: monitor.traces.clone(),
+            events: monitor.events.clone(),
         };
         let beat = Beat::new(store, sender, Arc::clone(&status), pulse);
         let (file, shutdown) = (config.schedules.clone(), shutdown.clone());
@@ -94,9 +96,17 @@ async fn serve(config: Config, shutdown: Shutdown) -> Result<(), StartError> {
         Some(_) => Metrics::on(&config.hostname),
         None => Metrics::default(),
     };
-    let mut monitor = Monitor::new(metrics, Events::default());
+    let mut monitor = Monitor::new(metrics, Events::of(&config.hostname));
     let redis = config.redis_for("beat")?;
     let last_spans = reports::export_spans(&config, &mut monitor);
+    if config.send_sent_event {
+        monitor.events.enable_sent();
+    }
+    let last_events = reports::publish_events(
+        &|pulse| events_of_schedules(redis, &config.hostname, pulse),
+        &monitor,
+        &shutdown,
+    );
     let scheduling = Scheduling::start(redis, &config, &monitor, &shutdown);
     let manager = Manager::from_env();
     if let Some(manager) = manager.clone() {
@@ -124,6 +134,7 @@ async fn serve(config: Config, shutdown: Shutdown) -> Result<(), StartError> {
         manager.stopping();
     }
     scheduling.ended().await;
+    last_events.await;
     last_spans.await;
     Ok(())
 }

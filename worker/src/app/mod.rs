@@ -236,7 +236,8 @@ impl Worker {
 
         let control = (!config.without_control)
             .then(|| Control::start(&consumer, &config, &registry, &slots, &shutdown, &monitor));
-        let last_events = reports::publish_events(&consumer, &monitor, &shutdown);
+        let last_events =
+            reports::publish_events(&|pulse| consumer.events(pulse), &monitor, &shutdown);
         let shared = Arc::new(Shared {
             states,
             settler,

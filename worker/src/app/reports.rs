@@ -1,15 +1,17 @@
 //! Starts what reports on the tasks of a worker: metrics, events and spans.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
 use crate::broker::Role;
+use crate::broker::events::EventChannel;
 use crate::config::Config;
-use crate::consumer::{Consumer, spawn};
+use crate::consumer::spawn;
 use crate::events::{self, Events};
-use crate::monitor::Monitor;
 use crate::monitor::metrics::Metrics;
+use crate::monitor::{Monitor, Pulse};
 use crate::shutdown::Shutdown;
 use crate::trace::{self, Traces};
 
@@ -33,19 +35,22 @@ pub(super) fn start(
     if config.task_events {
         monitor.events.enable();
     }
+    if config.send_sent_event {
+        monitor.events.enable_sent();
+    }
     (monitor, last_spans)
 }
 
-/// Starts the role that publishes events. The returned future publishes the last events and ends
+/// Starts the role that publishes events on the channel that `open` returns. The returned future publishes the last events and ends
 /// the role. Events that the broker does not take at once are lost.
 pub(super) fn publish_events(
-    consumer: &Consumer,
+    open: &dyn Fn(&Arc<Pulse>) -> Box<dyn EventChannel>,
     monitor: &Monitor,
     shutdown: &Shutdown,
 ) -> impl Future<Output = ()> + use<> {
     let (end, ended) = oneshot::channel();
     let role = Role::new("events", &monitor.pulses, |pulse| {
-        let channel = consumer.events(&pulse);
+        let channel = open(&pulse);
         events::serve(monitor.events.clone(), channel, pulse, ended)
     });
     let role = spawn(role, shutdown);

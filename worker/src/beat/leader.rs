@@ -235,6 +235,7 @@ impl Beat {
                 for span in spans {
                     self.sender.traces.published(span, &place.queue);
                 }
+                self.sender.report(messages, &place.queue);
                 tracing::info!("Scheduler: Sending due task {name} ({task})");
                 for at in &plan.send {
                     tracing::debug!("{task} sent. id->{}", task_id(&due.name, *at));

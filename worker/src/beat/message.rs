@@ -4,13 +4,16 @@ use std::sync::Arc;
 
 use celery_protocol::RawValue;
 use celery_protocol::fields::Fields;
-use celery_protocol::message::{EncodeOptions, Task};
+use celery_protocol::message::{DecodeOptions, EncodeOptions, Task};
 use celery_protocol::repr;
 use celery_protocol::schedule::Entry;
+use celery_protocol::serializer::Serializer;
 use celery_protocol::time::Timestamp;
 use uuid::Uuid;
 
 use crate::consumer::Routes;
+use crate::events::Events;
+use crate::monitor::Observer;
 use crate::trace::{Produced, Traces};
 
 /// The namespace of the ids of tasks that schedules send, as UUIDs of version 5 have one.
@@ -29,6 +32,8 @@ pub(crate) struct Sender {
     pub(crate) default_priority: Option<u8>,
     /// If they are on, each message begins a trace.
     pub(crate) traces: Traces,
+    /// Where it is reported that messages were sent, if that is enabled.
+    pub(crate) events: Events,
 }
 
 /// A message to be sent.
@@ -87,6 +92,19 @@ impl Sender {
             message,
             span,
         })
+    }
+
+    /// Reports messages that were sent to a queue.
+    pub(crate) fn report(&self, messages: &[Vec<u8>], queue: &str) {
+        if !self.events.reports_sent() {
+            return;
+        }
+        let options = DecodeOptions::default().accept(&Serializer::ALL);
+        for message in messages {
+            if let Ok(task) = Task::decode_redis_with(message, &options) {
+                self.events.sent(&task, queue);
+            }
+        }
     }
 
     fn queue(&self, entry: &Entry) -> Arc<str> {

@@ -39,6 +39,9 @@ pub(crate) trait Broker: Send + Sync + 'static {
     /// Returns [`EncodeError`] if the task cannot be written.
     fn encode(task: &Task, options: &EncodeOptions<'_>) -> Result<Vec<u8>, EncodeError>;
 
+    /// Reads a message again that [`encode`](Self::encode) has written for a queue.
+    fn decode(message: &[u8], queue: &str) -> Option<Task>;
+
     /// Returns how long a lease lasts without a renewal. `None`: a message is held until its
     /// connection ends.
     fn lease(&self) -> Option<Duration>;

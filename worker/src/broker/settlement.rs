@@ -259,6 +259,13 @@ impl Settlement {
         }
     }
 
+    /// Returns the messages that this settlement publishes, with those that end a chord.
+    pub(crate) fn published(&self) -> Vec<&Outgoing> {
+        let mut found = Vec::new();
+        published(&self.steps, &mut found);
+        found
+    }
+
     /// Returns the dead letters that this settlement writes, but not those that depend on a chord.
     pub(crate) fn letters(&self) -> impl Iterator<Item = &Letter> {
         let own = match &self.fate {
@@ -273,15 +280,17 @@ impl Settlement {
     }
 }
 
-impl Step {
-    /// Returns the span of the message that this step publishes, with its queue.
-    pub(crate) fn span(&self) -> Option<(&Produced, &str)> {
-        match self {
-            Step::Publish(outgoing) => Some((outgoing.span.as_deref()?, &outgoing.queue)),
-            _ => None,
+fn published<'s>(steps: &'s [Step], found: &mut Vec<&'s Outgoing>) {
+    for step in steps {
+        match step {
+            Step::Publish(outgoing) => found.push(outgoing),
+            Step::Result(ResultStep::Join(join)) => published(&join.steps, found),
+            Step::Note(..) | Step::Unlock(..) | Step::Result(_) => {}
         }
     }
+}
 
+impl Step {
     /// Makes the step that stores a document, and sends it to an address if results are replies.
     pub(crate) fn store(doc: &ResultDoc, reply: Option<Box<Reply>>) -> Step {
         Step::Result(ResultStep::Store(Document::new(doc, reply)))

@@ -17,6 +17,7 @@ use crate::beat::{Outgoing, Sender, Zoned};
 use crate::broker::redis::{read_written, write_call};
 use crate::broker::schedules::Change;
 use crate::config::Config;
+use crate::events::Events;
 use crate::printable::one_line;
 use crate::trace::Traces;
 
@@ -110,6 +111,7 @@ impl Schedules {
             default_queue: config.default_queue.clone(),
             default_priority: config.default_priority,
             traces: Traces::default(),
+            events: Events::default(),
         };
         let id = uuid::Uuid::new_v4().to_string();
         let time = items(self.ask(&["TIME"]).await?);

@@ -628,6 +628,19 @@ declare_settings! {
         example: "\"INFO\"",
     }
 
+    /// Makes the worker send the event `task-sent` for each task that it sends: retries, callbacks,
+    /// steps of chains, what tasks send, and what schedules send.
+    send_sent_event: bool = false {
+        group: Log,
+        alias: "task_send_sent_event",
+        value: "BOOL",
+        help: "Send the event `task-sent` for each task that this process sends",
+        more: "Also without `--task-events`. See [Events](events.md)",
+        celery: "task_send_sent_event",
+        builder: |send: bool| send,
+        example: "true",
+    }
+
     /// Sets the file of the log, which [`cli::main`](crate::cli::main) opens.
     logfile: Option<PathBuf> {
         group: Log,

@@ -262,7 +262,7 @@ fn the_reference_lists_the_settings_as_they_are_declared() {
 }
 
 /// A value of each setting as an option and in a file, and as `--print-config` prints it.
-const SAMPLES: [(&str, &str, &str, &str); 69] = [
+const SAMPLES: [(&str, &str, &str, &str); 70] = [
     (
         "broker",
         "redis://h/1",
@@ -328,6 +328,7 @@ const SAMPLES: [(&str, &str, &str, &str); 69] = [
     ("store_errors_even_if_ignored", "true", "true", "true"),
     ("hostname", "w@h", "'w@h'", "\"w@h\""),
     ("loglevel", "info", "'info'", "\"INFO\""),
+    ("send_sent_event", "true", "true", "true"),
     ("logfile", "/log", "'/log'", "\"/log\""),
     (
         "pidfile",

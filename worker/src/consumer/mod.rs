@@ -272,7 +272,7 @@ impl Consumer {
         let pulses = Arc::clone(&options.monitor.pulses);
         let observers = options.monitor.observers();
         let traces = options.monitor.traces.clone();
-        let rules = options.rules(names, B::encode, traces.clone());
+        let rules = options.rules::<B>(names, traces.clone());
         let rules = Arc::new(rules);
         let (orders, ordered) = mpsc::unbounded_channel();
         let (claims, claimed) = mpsc::unbounded_channel();

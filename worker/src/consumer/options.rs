@@ -8,8 +8,8 @@ use celery_protocol::serializer::Serializer;
 
 use super::canvas::MOST;
 use super::routes::Routes;
-use super::rules::{Encode, Rules};
-use crate::broker::{FairQueue, QueueOrder, Queues, Results, Subscription, Transport};
+use super::rules::Rules;
+use crate::broker::{Broker, FairQueue, QueueOrder, Queues, Results, Subscription, Transport};
 use crate::delivery::{MAX_HELD_BYTES, TaskNames};
 use crate::monitor::Monitor;
 use crate::trace::Traces;
@@ -119,7 +119,7 @@ impl ConsumerOptions {
     }
 
     /// Returns the settings that decisions about messages depend on.
-    pub(super) fn rules(&self, names: Arc<dyn TaskNames>, encode: Encode, traces: Traces) -> Rules {
+    pub(super) fn rules<B: Broker>(&self, names: Arc<dyn TaskNames>, traces: Traces) -> Rules {
         Rules {
             results: self.results != Results::Disabled,
             replies: self.results == Results::Replies,
@@ -135,7 +135,8 @@ impl ConsumerOptions {
             reply_to: uuid::Uuid::new_v4().to_string(),
             most: MOST,
             names,
-            encode,
+            encode: B::encode,
+            decode_sent: self.monitor.events.reports_sent().then_some(B::decode),
             traces,
         }
     }

@@ -74,12 +74,17 @@ pub(crate) struct Rules {
     pub(crate) names: Arc<dyn TaskNames>,
     /// Writes a task in the form in which the broker carries messages.
     pub(crate) encode: Encode,
+    /// Reads such a message again, if what the worker sends is reported (`task_send_sent_event`).
+    pub(crate) decode_sent: Option<Decode>,
     /// If they are on, messages that a traced task sends get spans of their own.
     pub(crate) traces: Traces,
 }
 
 /// The function [`Broker::encode`](crate::broker::Broker::encode) of the broker in use.
 pub(crate) type Encode = fn(&Task, &EncodeOptions<'_>) -> Result<Vec<u8>, EncodeError>;
+
+/// The function [`Broker::decode`](crate::broker::Broker::decode) of the broker in use.
+pub(crate) type Decode = fn(&[u8], &str) -> Option<Task>;
 
 impl Rules {
     /// Returns the queue of a follow-up that names none.

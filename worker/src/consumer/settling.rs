@@ -389,9 +389,10 @@ impl<O: Outbound, E: Backend> Settling<O, E> {
         self.ledger.forget(&tags);
     }
 
-    /// Reports the messages that a call has published, as far as they have spans.
+    /// Reports the messages that a call has published: their spans, and that they were sent.
     fn report_published(&self, batch: &[Settlement], settled: &Settled) {
-        if !self.rules.traces.are_on() {
+        let decode = self.rules.decode_sent;
+        if !self.rules.traces.are_on() && decode.is_none() {
             return;
         }
         for (at, settlement) in batch.iter().enumerate() {
@@ -399,8 +400,14 @@ impl<O: Outbound, E: Backend> Settling<O, E> {
             if failed || settled.lost.contains(&at) {
                 continue;
             }
-            for (span, queue) in settlement.steps.iter().filter_map(Step::span) {
-                self.observers.published(span, queue);
+            for outgoing in settlement.published() {
+                if let Some(span) = &outgoing.span {
+                    self.observers.published(span, &outgoing.queue);
+                }
+                let sent = decode.and_then(|decode| decode(&outgoing.message, &outgoing.queue));
+                if let Some(task) = sent {
+                    self.observers.sent(&task, &outgoing.queue);
+                }
             }
         }
     }

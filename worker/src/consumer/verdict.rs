@@ -395,6 +395,7 @@ mod tests {
             most: usize::MAX,
             names: Arc::new(Names),
             encode: Task::encode_redis,
+            decode_sent: None,
             errbacks_on_headers: false,
             traces: crate::trace::Traces::default(),
         };

@@ -6,7 +6,9 @@
 //! While the broker is away, events stay in the buffer; when it is full, new ones are dropped and
 //! counted, and the log says how many.
 //!
-//! Nothing is sent before events are enabled, by `--task-events` or by remote control.
+//! Nothing is sent before events are enabled, by `--task-events` or by remote control. As in Celery,
+//! `task-sent` has a setting of its own, `--send-sent-event`: the worker sends it as a client of the
+//! tasks that it sends.
 
 mod observer;
 mod serve;
@@ -34,6 +36,8 @@ struct Inner {
     worker: AtomicBool,
     /// `true` if events of tasks are sent.
     tasks: AtomicBool,
+    /// `true` if each task that the worker sends is reported by `task-sent`.
+    sent: AtomicBool,
     /// `true` if remote control wants a heartbeat at once.
     heartbeat: AtomicBool,
     sender: RwLock<Sender>,
@@ -52,6 +56,8 @@ struct Inner {
 struct Waiting {
     /// Each is a JSON object.
     events: VecDeque<Vec<u8>>,
+    /// Events that travel alone, each as a JSON object: `task-sent`.
+    alone: VecDeque<Vec<u8>>,
     bytes: usize,
     dropped: u64,
 }
@@ -67,6 +73,7 @@ impl Events {
         Events(Some(Arc::new(Inner {
             worker: AtomicBool::new(false),
             tasks: AtomicBool::new(false),
+            sent: AtomicBool::new(false),
             heartbeat: AtomicBool::new(false),
             sender: RwLock::new(sender),
             clock: Arc::default(),
@@ -86,6 +93,19 @@ impl Events {
         let changed = !inner.tasks.swap(true, Ordering::AcqRel);
         inner.news.notify_one();
         changed
+    }
+
+    /// Reports each task that the worker sends from now on.
+    pub(crate) fn enable_sent(&self) {
+        if let Some(inner) = &self.0 {
+            inner.sent.store(true, Ordering::Release);
+        }
+    }
+
+    /// Returns `true` if each task that the worker sends is reported.
+    pub(crate) fn reports_sent(&self) -> bool {
+        let inner = self.0.as_ref();
+        inner.is_some_and(|inner| inner.sent.load(Ordering::Acquire))
     }
 
     /// Sends a heartbeat at once, if events of the worker are enabled.
@@ -140,24 +160,55 @@ impl Inner {
 
     /// Puts an event of a task into the buffer.
     fn add(&self, event: &Event<'_>) {
-        let mut json = Vec::with_capacity(256);
-        {
-            let sender = self.sender.read().unwrap_or_else(PoisonError::into_inner);
-            event.write(&mut json, &sender, self.moment());
-        }
+        let json = self.written(event);
         self.waiting().add(json);
         self.news.notify_one();
+    }
+
+    /// Puts an event that travels alone into the buffer.
+    fn add_alone(&self, event: &Event<'_>) {
+        let json = self.written(event);
+        self.waiting().add_alone(json);
+        self.news.notify_one();
+    }
+
+    fn written(&self, event: &Event<'_>) -> Vec<u8> {
+        let mut json = Vec::with_capacity(256);
+        let sender = self.sender.read().unwrap_or_else(PoisonError::into_inner);
+        event.write(&mut json, &sender, self.moment());
+        json
     }
 }
 
 impl Waiting {
     fn add(&mut self, event: Vec<u8>) {
-        if self.bytes + event.len() > MOST_BYTES {
-            self.dropped += 1;
-            return;
+        if self.has_room(event.len()) {
+            self.events.push_back(event);
         }
-        self.bytes += event.len();
-        self.events.push_back(event);
+    }
+
+    fn add_alone(&mut self, event: Vec<u8>) {
+        if self.has_room(event.len()) {
+            self.alone.push_back(event);
+        }
+    }
+
+    /// Counts an event that is added, or one that is dropped if it does not fit.
+    fn has_room(&mut self, bytes: usize) -> bool {
+        if self.bytes + bytes > MOST_BYTES {
+            self.dropped += 1;
+            return false;
+        }
+        self.bytes += bytes;
+        true
+    }
+
+    /// Takes up to `most` of the events that travel alone.
+    fn take_alone(&mut self, most: usize) -> Vec<Vec<u8>> {
+        let count = self.alone.len().min(most);
+        let taken: Vec<Vec<u8>> = self.alone.drain(..count).collect();
+        self.bytes -= taken.iter().map(Vec::len).sum::<usize>();
+        taken
     }
 
     /// Takes the events for up to `most` messages. Each message is a JSON array of events.

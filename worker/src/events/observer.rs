@@ -6,7 +6,8 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use celery_protocol::events::{Event, TaskInfo};
+use celery_protocol::events::{Event, Route, TaskInfo};
+use celery_protocol::message::Task;
 use celery_protocol::repr;
 use serde_json::value::RawValue;
 
@@ -55,19 +56,22 @@ impl Observer for Events {
             // It is revoked at once. Celery logs that it was received, and sends no event.
             return;
         }
-        let args = task.argsrepr.clone();
-        let kwargs = task.kwargsrepr.clone();
-        inner.add(&Event::Received(&TaskInfo {
-            uuid: &task.id,
-            name: &task.name,
-            args: &args.unwrap_or_else(|| repr::args(task.args.get())),
-            kwargs: &kwargs.unwrap_or_else(|| repr::value(task.kwargs.get(), repr::MAX_CHARS)),
-            root_id: task.root_id.as_deref(),
-            parent_id: task.parent_id.as_deref(),
-            retries: task.retries,
-            eta: task.eta,
-            expires: task.expires,
-        }));
+        TaskInfo::of(task, |info| inner.add(&Event::Received(info)));
+    }
+
+    fn sent(&self, task: &Task, queue: &str) {
+        let Some(inner) = self.0.as_deref() else {
+            return;
+        };
+        if !inner.sent.load(Ordering::Acquire) {
+            return;
+        }
+        let route = Route {
+            queue,
+            exchange: &task.delivery_info.exchange,
+            routing_key: &task.delivery_info.routing_key,
+        };
+        TaskInfo::of(task, |info| inner.add_alone(&Event::Sent(info, route)));
     }
 
     fn started(&self, of: Of<'_>) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use celery_protocol::events::{Event, Message, WorkerState};
+use celery_protocol::events::{Event, Message, TASK_SENT, WorkerState};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -78,20 +78,25 @@ impl Role {
     async fn turn(&mut self) {
         loop {
             self.announce_if_due().await;
-            let (bodies, dropped) = {
+            let (lists, alone, dropped) = {
                 let mut waiting = self.inner.waiting();
-                (waiting.take(MESSAGES), std::mem::take(&mut waiting.dropped))
+                let lists = waiting.take(MESSAGES);
+                let alone = waiting.take_alone(MESSAGES - lists.len());
+                (lists, alone, std::mem::take(&mut waiting.dropped))
             };
             if dropped > 0 {
                 tracing::warn!("{dropped} events were dropped: the broker does not take them");
             }
-            if bodies.is_empty() {
+            let sender = self.inner.sender();
+            let lists = lists.into_iter().map(|it| Message::multi(it, &sender));
+            let alone = alone.into_iter();
+            let alone = alone.map(|it| Message::written(TASK_SENT, it, &sender));
+            // A task is sent before a worker receives it.
+            let messages: Vec<Message> = alone.chain(lists).collect();
+            if messages.is_empty() {
                 return;
             }
-            let is_full = bodies.len() == MESSAGES;
-            let sender = self.inner.sender();
-            let bodies = bodies.into_iter();
-            let messages: Vec<Message> = bodies.map(|it| Message::multi(it, &sender)).collect();
+            let is_full = messages.len() == MESSAGES;
             self.channel.publish(&messages).await;
             if !is_full {
                 return;

@@ -181,6 +181,9 @@ observer! {
         /// A message for this queue, which has this span, was published.
         fn published(&self, span: &Produced, queue: &str);
 
+        /// The message of a task was published to this queue. Only reported if events of it are on.
+        fn sent(&self, task: &Task, queue: &str);
+
         /// A message names a task that is not registered. It becomes a dead letter.
         fn unregistered(&self, of: Of<'_>);
 

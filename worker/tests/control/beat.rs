@@ -7,6 +7,7 @@ use base64::Engine;
 use celery_testkit::{Process, Redis, RedisOptions, wait_for};
 use serde_json::{Map, Value, json};
 
+use super::broker::Broker;
 use super::world::*;
 
 /// Sends one entry with Python's beat.
@@ -63,7 +64,14 @@ fn start_beat(redis: &Redis, entry: &Value) -> Process {
         .unwrap();
     redis.cli(&["ZADD", "rs.beat.due", "0", "one"]).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_celery-worker"));
-    command.args(["beat", "-b", &redis.url(), "-l", "info"]);
+    command.args([
+        "beat",
+        "-b",
+        &redis.url(),
+        "-l",
+        "info",
+        "--send-sent-event",
+    ]);
     Process::spawn("beat", &mut command).unwrap()
 }
 
@@ -116,6 +124,8 @@ fn pythons_worker_runs_what_beat_sends() {
     let Some(mut worker) = start_python(&redis, "celery") else {
         return;
     };
+    let (sender, heard) = std::sync::mpsc::channel();
+    redis.listen(sender);
     let entry = json!({ "v": 1, "task": "proj.add", "schedule": 0.5, "args": [1, 2] });
     let _beat = start_beat(&redis, &entry);
     for _ in 0..2 {
@@ -124,4 +134,11 @@ fn pythons_worker_runs_what_beat_sends() {
             .wait_for_line_after(PATIENCE, "succeeded in", seen)
             .unwrap();
     }
+    // It has reported what it sent, as the option says.
+    let sent = heard.iter().find(|(key, _)| key.ends_with("task.sent"));
+    let event = body(&sent.unwrap().1);
+    assert_eq!(
+        (&event["name"], &event["queue"]),
+        (&json!("proj.add"), &json!("celery"))
+    );
 }

@@ -7,10 +7,13 @@ use std::time::Instant;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use celery_protocol::time::Timestamp;
+use serde_json::value::to_raw_value;
 use serde_json::{Map, Value, json};
 
 use super::broker::{Broker, Envelope, on_each_broker};
-use super::world::{Asking, OURS, PATIENCE, PYTHON, playground, post_with, start, start_python};
+use super::world::{
+    Asking, OURS, PATIENCE, PYTHON, playground, post_with, start, start_python, start_python_with,
+};
 
 /// The members whose values must be equal. The values of all others must be of equal kinds.
 const EQUAL: [&str; 13] = [
@@ -160,6 +163,7 @@ fn comparable(members: &Map<String, Value>) -> Map<String, Value> {
 on_each_broker! {
     events_are_those_of_python
     the_option_enables_events_from_the_start
+    sent_tasks_are_reported_as_by_python
 }
 
 fn events_are_those_of_python(broker: impl Broker) {
@@ -247,4 +251,67 @@ fn the_option_enables_events_from_the_start(broker: impl Broker) {
         !events.keys().any(|name| name.starts_with("b: ")),
         "{events:?}"
     );
+}
+
+/// Compares `task-sent` of a callback and a retry, without any other events. Python sends it under
+/// another name than that of its node.
+fn sent_tasks_are_reported_as_by_python(broker: impl Broker) {
+    let (sender, heard) = mpsc::channel();
+    broker.listen(sender);
+    let ours = start(&mut playground(
+        &broker,
+        &["-Q", "ours", "--send-sent-event"],
+    ));
+    let sent_events = [("SENT_EVENTS", "1")];
+    let Some(python) = start_python_with(&broker, "theirs", &sent_events) else {
+        return;
+    };
+    for queue in ["ours", "theirs"] {
+        post_with(
+            &broker,
+            queue,
+            &format!("{queue}-add"),
+            "proj.add",
+            "[1, 2]",
+            |task| {
+                let options = json!({ "queue": queue, "task_id": format!("{queue}-callback") });
+                let callback = json!({
+                    "task": "proj.echo", "args": ["x"], "kwargs": { "k": null }, "options": options,
+                    "subtask_type": null, "immutable": false,
+                });
+                task.embed.callbacks = Some(to_raw_value(&[callback]).unwrap());
+            },
+        );
+        let retry = format!("{queue}-retry");
+        post_with(&broker, queue, &retry, "proj.retry_noexc", "[600]", |_| {});
+    }
+    let mut events = BTreeMap::new();
+    let deadline = Instant::now() + PATIENCE;
+    while events.len() < 4 {
+        let patience = deadline.saturating_duration_since(Instant::now());
+        let Ok((key, envelope)) = heard.recv_timeout(patience) else {
+            panic!("heard only {events:#?}: {} {}", ours.log(), python.log());
+        };
+        let body = STANDARD.decode(envelope["body"].as_str().unwrap()).unwrap();
+        let event: Value = serde_json::from_slice(&body).unwrap();
+        if event["type"] != "task-sent" {
+            // Python sends heartbeats in any case.
+            assert_ne!(event["hostname"], OURS, "{event}");
+            continue;
+        }
+        assert!(key.ends_with("task.sent"), "{key}");
+        let uuid = event["uuid"].as_str().unwrap();
+        let (queue, end) = uuid.split_once('-').unwrap();
+        assert_eq!(event["hostname"] == OURS, queue == "ours", "{event}");
+        let mut members = comparable(event.as_object().unwrap());
+        for name in ["queue", "exchange", "routing_key"] {
+            let value = event[name].as_str().unwrap().replace(queue, "queue");
+            members.insert(name.to_owned(), value.into());
+        }
+        events.insert((end.to_owned(), queue.to_owned()), members);
+    }
+    let of = |end: &str, queue: &str| &events[&(end.to_owned(), queue.to_owned())];
+    for end in ["callback", "retry"] {
+        assert_eq!(of(end, "ours"), of(end, "theirs"), "{end}");
+    }
 }

@@ -20,6 +20,8 @@ app.conf.broker_connection_retry_on_startup = True
 app.conf.worker_hijack_root_logger = False
 if "DESCRIBED_RESULTS" in os.environ:
     app.conf.update(result_extended=True, task_track_started=True)
+if "SENT_EVENTS" in os.environ:
+    app.conf.task_send_sent_event = True
 for name in ("RESULT_EXPIRES", "RESULT_FAILURE_EXPIRES", "RESULT_CHORD_EXPIRES"):
     if name in os.environ:
         app.conf[name.lower()] = int(os.environ[name])

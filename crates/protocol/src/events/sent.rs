@@ -2,7 +2,6 @@
 
 use super::{Event, Message, Moment, Route, Sender, TaskInfo};
 use crate::message::{AmqpMessage, DecodeOptions, DeliveryInfo, Task};
-use crate::repr;
 use crate::serializer::Serializer;
 
 /// Writes the event of a message that was sent, as the payload for its channel: `raw` is the
@@ -42,22 +41,11 @@ pub fn sent_amqp(
 
 /// Returns how to read a message that was just written.
 fn readable() -> DecodeOptions<'static> {
-    DecodeOptions::default().accept(&[Serializer::Json, Serializer::Msgpack, Serializer::Yaml])
+    DecodeOptions::default().accept(&Serializer::ALL)
 }
 
 fn of_task(task: &Task, route: Route<'_>, sender: &Sender, moment: Moment) -> Message {
-    let args = task.argsrepr.clone();
-    let kwargs = task.kwargsrepr.clone();
-    let info = TaskInfo {
-        uuid: &task.id,
-        name: &task.name,
-        args: &args.unwrap_or_else(|| repr::args(task.args.get())),
-        kwargs: &kwargs.unwrap_or_else(|| repr::value(task.kwargs.get(), repr::MAX_CHARS)),
-        root_id: task.root_id.as_deref(),
-        parent_id: task.parent_id.as_deref(),
-        retries: task.retries,
-        eta: task.eta,
-        expires: task.expires,
-    };
-    Message::one(&Event::Sent(&info, route), sender, moment)
+    TaskInfo::of(task, |info| {
+        Message::one(&Event::Sent(info, route), sender, moment)
+    })
 }

@@ -14,6 +14,11 @@ pub enum Serializer {
     Yaml,
 }
 
+impl Serializer {
+    /// Every format.
+    pub const ALL: [Self; 3] = [Self::Json, Self::Msgpack, Self::Yaml];
+}
+
 /// The error of data that could not be converted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

@@ -13,6 +13,7 @@ use celery_protocol::amqp::{AmqpError, Content, Delivery, Properties, TableBuf};
 use celery_protocol::message::{
     DecodeError, DecodeOptions, DeliveryInfo, EncodeError, EncodeOptions, Task,
 };
+use celery_protocol::serializer::Serializer;
 
 use crate::broker::held::{Held, LARGE, Peek};
 
@@ -257,6 +258,22 @@ pub(super) fn encode(task: &Task, options: &EncodeOptions<'_>) -> Result<Vec<u8>
     bytes[..LENGTH].copy_from_slice(&length.to_be_bytes());
     bytes.extend_from_slice(&message.body);
     Ok(bytes)
+}
+
+/// Reads the task of a message that [`encode`] has written for a queue.
+pub(super) fn decode(bytes: &[u8], queue: &str) -> Option<Task> {
+    let message = publication(queue, bytes).ok()?;
+    let mut delivered = DeliveryInfo::default();
+    queue.clone_into(&mut delivered.routing_key);
+    let options = DecodeOptions::default().accept(&Serializer::ALL);
+    Task::decode_amqp(
+        &message.properties,
+        message.body,
+        &delivered,
+        false,
+        &options,
+    )
+    .ok()
 }
 
 /// The bytes of the length before the header.

@@ -68,6 +68,10 @@ impl Broker for Server {
         message::encode(task, options)
     }
 
+    fn decode(message: &[u8], queue: &str) -> Option<Task> {
+        message::decode(message, queue)
+    }
+
     fn lease(&self) -> Option<Duration> {
         None
     }

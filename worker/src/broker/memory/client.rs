@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use celery_protocol::message::{EncodeError, EncodeOptions, Task};
+use celery_protocol::message::{DecodeOptions, EncodeError, EncodeOptions, Task};
 use celery_protocol::result::ResultDoc;
+use celery_protocol::serializer::Serializer;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
@@ -70,6 +71,10 @@ impl Broker for Client {
 
     fn encode(task: &Task, options: &EncodeOptions<'_>) -> Result<Vec<u8>, EncodeError> {
         task.encode_redis(options)
+    }
+
+    fn decode(message: &[u8], _queue: &str) -> Option<Task> {
+        Task::decode_redis_with(message, &DecodeOptions::default().accept(&Serializer::ALL)).ok()
     }
 
     fn lease(&self) -> Option<Duration> {

@@ -105,6 +105,6 @@ mod sweep;
 pub(crate) use self::connector::Store;
 pub(crate) use self::held_list::{Header, header_of, only, return_call};
 pub(crate) use self::revoking::RevokedResults;
-pub(crate) use self::schedules::{read_written, schedules, write_call};
+pub(crate) use self::schedules::{events_of_schedules, read_written, schedules, write_call};
 pub(crate) use self::server::Server;
 pub(crate) use self::session::Session;

@@ -12,6 +12,7 @@ use futures_util::future::BoxFuture;
 use super::answer::bytes;
 use super::connector::Connector;
 use super::layout::Layout;
+use crate::broker::events::EventChannel;
 use crate::broker::options::{QueueOrder, Results, Subscription};
 use crate::broker::queues::Queues;
 use crate::broker::schedules::{
@@ -36,6 +37,28 @@ struct Schedules {
 /// Returns the store of the schedules on a server. The pulse beats at every answer and every failed
 /// try.
 pub(crate) fn schedules(endpoint: &Arc<RedisEndpoint>, node: &str, pulse: &Arc<Pulse>) -> Opened {
+    let connector = connector(endpoint, node);
+    let pulse = Arc::clone(pulse);
+    let store = Schedules {
+        link: connector.link("beat").watched(move || pulse.beat()),
+        keys: endpoint.keys(),
+        instance: format!("{node}/{}", uuid::Uuid::new_v4().simple()),
+        token: None,
+    };
+    (Box::new(store), connector.health())
+}
+
+/// Returns the channel of events of a process that only runs schedules.
+pub(crate) fn events_of_schedules(
+    endpoint: &Arc<RedisEndpoint>,
+    node: &str,
+    pulse: &Arc<Pulse>,
+) -> Box<dyn EventChannel> {
+    Box::new(connector(endpoint, node).events(pulse))
+}
+
+/// Returns what opens connections for a process without queues.
+fn connector(endpoint: &Arc<RedisEndpoint>, node: &str) -> Connector {
     let subscription = Subscription {
         queues: &Arc::new(Queues::new([""; 0])),
         order: &QueueOrder::default(),
@@ -48,15 +71,7 @@ pub(crate) fn schedules(endpoint: &Arc<RedisEndpoint>, node: &str, pulse: &Arc<P
         form: StoredForm::default(),
     };
     let layout = Arc::new(Layout::new(endpoint.keys(), &subscription));
-    let connector = Connector::new(endpoint, layout);
-    let pulse = Arc::clone(pulse);
-    let store = Schedules {
-        link: connector.link("beat").watched(move || pulse.beat()),
-        keys: endpoint.keys(),
-        instance: format!("{node}/{}", uuid::Uuid::new_v4().simple()),
-        token: None,
-    };
-    (Box::new(store), connector.health())
+    Connector::new(endpoint, layout)
 }
 
 impl Schedules {

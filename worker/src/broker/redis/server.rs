@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use celery_protocol::message::{EncodeError, EncodeOptions, Task};
+use celery_protocol::message::{DecodeOptions, EncodeError, EncodeOptions, Task};
+use celery_protocol::serializer::Serializer;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
@@ -61,6 +62,10 @@ impl Broker for Server {
 
     fn encode(task: &Task, options: &EncodeOptions<'_>) -> Result<Vec<u8>, EncodeError> {
         task.encode_redis(options)
+    }
+
+    fn decode(message: &[u8], _queue: &str) -> Option<Task> {
+        Task::decode_redis_with(message, &DecodeOptions::default().accept(&Serializer::ALL)).ok()
     }
 
     fn lease(&self) -> Option<Duration> {

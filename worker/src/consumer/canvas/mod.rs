@@ -208,6 +208,7 @@ mod testing {
             most: MIB,
             names: Arc::new(Names),
             encode: Task::encode_redis,
+            decode_sent: None,
             errbacks_on_headers: false,
             traces: crate::trace::Traces::default(),
         }
