@@ -97,6 +97,15 @@ class PhpToWorkersTest extends TestCase
     }
 
     /** @dataProvider workers */
+    public function test_a_revoked_task_does_not_run(string $worker, int $db): void
+    {
+        $result = $this->client($worker, $db)->PostTask('proj.add', [1, 1], true, 'celery', ['countdown' => 1]);
+        $result->revoke();
+        $this->assertSame('TaskRevokedError', $result->get(20)->exc_type);
+        $this->assertSame('REVOKED', $result->getStatus());
+    }
+
+    /** @dataProvider workers */
     public function test_a_task_with_an_eta_is_done(string $worker, int $db): void
     {
         $eta = gmdate('Y-m-d\TH:i:s', time() + 1) . '+00:00';

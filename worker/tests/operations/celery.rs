@@ -6,6 +6,7 @@ use std::process::Command;
 
 use celery_protocol::message::{EncodeOptions, Task};
 use celery_testkit::{Process, Redis, RedisOptions, wait_for};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::world::*;
@@ -80,6 +81,65 @@ fn the_page_names_every_option_and_setting_of_celery() {
         .filter(|name| !celery.contains(&name[..]) && *name != "--help");
     let unknown: Vec<_> = unknown.collect();
     assert!(unknown.is_empty(), "not in Celery: {unknown:?}");
+}
+
+/// Prints the default of each setting of Celery as JSON.
+const DEFAULTS: &str = "
+import json
+from celery.app.defaults import NAMESPACES, flatten
+print(json.dumps({
+    name: option.default for name, option in flatten(NAMESPACES) if option.default != float('inf')
+}, default=lambda value: f'{value.total_seconds():.0f}s' if hasattr(value, 'days') else None))
+";
+
+/// Returns `true` if a default in the reference is Celery's. A name of another option means that its
+/// value counts, which is what Celery's null means there.
+fn is_celerys(ours: &str, celery: &Value) -> bool {
+    let text = ours.trim_matches('`');
+    match celery {
+        Value::Null => matches!(ours, "" | "none" | "no limit") || text.starts_with("--"),
+        Value::Bool(value) => text == value.to_string(),
+        Value::Number(value) => text.parse::<f64>().ok() == value.as_f64(),
+        Value::String(value) => text == value || (text, &**value) == ("1d", "86400s"),
+        Value::Array(values) => *values == [Value::from(text)],
+        Value::Object(_) => false,
+    }
+}
+
+#[test]
+fn the_page_says_which_defaults_differ() {
+    let python = root().join(".venv/celery-5.7/bin/python");
+    if !python.exists() {
+        println!("skipped: Celery 5.7 is not in .venv (make setup)");
+        return;
+    }
+    let output = Command::new(python)
+        .args(["-c", DEFAULTS])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let celery: BTreeMap<String, Value> = serde_json::from_slice(&output.stdout).unwrap();
+    let page = page();
+    let reference = root().join("docs/reference/worker.md");
+    let reference = std::fs::read_to_string(reference).unwrap();
+    let mut compared = 0;
+    for row in reference.lines().filter(|line| line.starts_with("| `-")) {
+        let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
+        let [_, _, ours, setting, ..] = &cells[..] else {
+            continue;
+        };
+        let setting = setting.trim_matches('`');
+        let (Some(default), Some((_, text))) = (celery.get(setting), page.get(setting)) else {
+            continue;
+        };
+        compared += 1;
+        let says = text.contains("default");
+        assert!(
+            says || is_celerys(ours, default),
+            "{setting}: its default is {ours} here and {default} in Celery, and the page does not say it"
+        );
+    }
+    assert!(compared > 25, "only {compared} settings were found");
 }
 
 #[test]
