@@ -12,6 +12,8 @@ use std::time::{Duration, SystemTime};
 use celery_protocol::amqp::{AmqpError, Close};
 use celery_protocol::priorities::PriorityError;
 
+#[cfg(feature = "blocking")]
+use crate::endpoint::address::Address;
 use crate::secret::MASK;
 
 /// Advice for a password with characters that have a meaning in URLs.
@@ -165,30 +167,55 @@ impl ServerError {
         &self.message
     }
 
+    /// Adds which of several nodes said it.
+    #[cfg(feature = "blocking")]
+    pub(crate) fn said_by(mut self, node: &Address) -> Self {
+        let message = self.message.trim_end_matches('.');
+        self.message = format!("{message}, says {node}");
+        self
+    }
+
     /// Returns `true` if the server refused for a reason that passes by itself: a failover, a
     /// start, a full memory, a slot of a cluster that moves.
     ///
-    /// Redis gives these answers before it executes a command, so the command can be repeated.
+    /// Redis gives these answers before it executes a command, so the command can be repeated. Only
+    /// a script may have done a part of its work: see `is_of_moving_slot`.
     pub fn is_transient(&self) -> bool {
         match self.code.as_str() {
             "LOADING" | "READONLY" | "MASTERDOWN" | "OOM" | "MISCONF" | "NOREPLICAS" | "BUSY"
-            | "MOVED" | "ASK" | "TRYAGAIN" | "CLUSTERDOWN" => true,
+            | "MOVED" | "ASK" | "TRYAGAIN" | "CLUSTERDOWN" | "UNBLOCKED" => true,
             // The answer to a connection beyond `maxclients` has no code of its own.
-            "ERR" => self.message.starts_with("max number of clients"),
+            "ERR" => self.message.starts_with("max number of clients") || self.is_of_moving_slot(),
             _ => false,
         }
+    }
+
+    /// Returns `true` if a script used a key that its node does not have, while the slot of the key
+    /// moves away. All keys of the scripts are in one slot, so nothing else causes this.
+    ///
+    /// Redis starts a script only if the node has all keys of the call, so the script has removed
+    /// the key itself. The scripts take effect once although they are repeated.
+    fn is_of_moving_slot(&self) -> bool {
+        self.message.contains("attempted to access a non local key")
     }
 
     /// Returns `true` if another connection may do better: the server is no longer the right one
     /// (after a failover, or because the slot of the keys has moved), or accepts no more clients.
     ///
-    /// A master that a failover has replaced, and that does not know it yet, has no replicas, or
+    /// A server whose role changes ends blocking calls with `UNBLOCKED`. A master that a failover has
+    /// replaced, and that does not know it yet, has no replicas, or
     /// sees no other node of its cluster. As a replica it loads the data of the new one. While a
     /// slot moves (`ASK`, `TRYAGAIN`), its old node is the right one.
     pub fn wants_new_connection(&self) -> bool {
         matches!(
             self.code.as_str(),
-            "READONLY" | "LOADING" | "MASTERDOWN" | "NOREPLICAS" | "MOVED" | "CLUSTERDOWN"
+            "READONLY"
+                | "LOADING"
+                | "MASTERDOWN"
+                | "NOREPLICAS"
+                | "MOVED"
+                | "CLUSTERDOWN"
+                | "UNBLOCKED"
         ) || (self.code == "ERR" && self.message.starts_with("max number of clients"))
     }
 
@@ -198,6 +225,15 @@ impl ServerError {
             self.code.as_str(),
             "MOVED" | "ASK" | "CROSSSLOT" | "CLUSTERDOWN" | "TRYAGAIN"
         ) || self.message.ends_with("not allowed in cluster mode")
+    }
+
+    /// Returns `true` if the server rejects this login, or a command of its user.
+    #[cfg_attr(
+        not(any(feature = "blocking", feature = "aio")),
+        allow(dead_code, reason = "only the drivers hear answers")
+    )]
+    pub(crate) fn is_rejection(&self) -> bool {
+        self.is_auth() || self.code == "NOPERM"
     }
 
     /// Returns `true` if the server asked for credentials or refused them.
@@ -525,6 +561,21 @@ mod tests {
         }
         let bug = ServerError::new("CROSSSLOT", "x");
         assert!(bug.is_cluster() && !bug.is_transient() && !bug.wants_new_connection());
+        let unblocked = ServerError::new("UNBLOCKED", "force unblock, instance state changed");
+        assert!(unblocked.is_transient() && unblocked.wants_new_connection());
+        // The words of Redis 6.2 and of Redis 7.
+        for message in [
+            "Error running script (call to f_0a1b): @user_script:1: @user_script: 1: \
+             Lua script attempted to access a non local key in a cluster node",
+            "Script attempted to access a non local key in a cluster node script: 0a1b, on \
+             @user_script:1.",
+        ] {
+            let moving = ServerError::new("ERR", message);
+            assert!(
+                moving.is_transient() && !moving.wants_new_connection(),
+                "{moving}"
+            );
+        }
         for code in ["WRONGTYPE", "NOPERM", "NOAUTH", "ERR", "NOSCRIPT"] {
             assert!(!ServerError::new(code, "x").is_transient(), "{code}");
         }

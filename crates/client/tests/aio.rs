@@ -327,8 +327,16 @@ async fn a_role_follows_the_slot_of_its_keys() {
     let [first, third, replica] = [at(0), at(2), at(3)];
     assert_eq!(role_and_port(role.connection().await).await, first);
     role.worked();
-    // The slot moves, and the role finds out by a refusal.
+    // The slot moves, and the role finds out by a refusal. Meanwhile, a script that removes a key
+    // misses it.
+    let set = command(&["SET", "{celery}:x", "1"]);
+    role.connection().await.query(&set).await.unwrap();
     cluster.begin_move(0, 2).unwrap();
+    let script = "redis.call('DEL', KEYS[1]) return redis.call('GET', KEYS[1])";
+    let eval = command(&["EVAL", script, "1", "{celery}:x"]);
+    let missed = role.connection().await.query(&eval).await.unwrap_err();
+    assert!(missed.to_string().contains("non local key"), "{missed:?}");
+    assert!(!missed.is_lasting(), "{missed:?}");
     cluster.end_move(0, 2).unwrap();
     let get = command(&["GET", "{celery}:a"]);
     let moved = role.connection().await.query(&get).await.unwrap_err();
@@ -384,7 +392,12 @@ async fn what_the_nodes_of_a_cluster_say_is_in_the_failure() {
     // The URL of a single server.
     let single = why_denied(&cluster.nodes()[1].url()).await;
     assert!(single.contains("redis+cluster://"), "{single}");
-    let mut failures = vec![why_not(&right.replace(":hunter2@", "")).await];
+    let mut failures = vec![why_denied(&right.replace(":hunter2@", "")).await];
+    let wrong = why_denied(&right.replace(":hunter2@", ":hunter3@")).await;
+    assert!(
+        wrong.contains("authentication failed") && !wrong.contains("hunter"),
+        "{wrong}"
+    );
     // The first node of the URL names an owner that is silent, so the next attempt begins with the
     // other.
     let endpoint = RedisEndpoint::from_url(&right).unwrap();
@@ -429,7 +442,7 @@ async fn what_sentinels_say_is_in_the_failure() {
     // Without a master name, no Sentinel is asked.
     let unnamed = why_denied("sentinel://localhost:1").await;
     assert!(unnamed.contains("master_name"), "{unnamed}");
-    let mut failures = vec![why_not(no_login).await, why_not(&other).await];
+    let mut failures = vec![why_denied(no_login).await, why_not(&other).await];
     for index in 0..3 {
         sentinels.sentinel(index).pause();
     }

@@ -151,30 +151,27 @@ impl Cluster {
         question
     }
 
-    /// Returns the owner of a slot and its replicas from an answer of the node `asked`. `None` means
-    /// that no node owns the slot, or the answer makes no sense.
+    /// Returns the owner of a slot and its replicas from an answer of the node `asked`.
+    ///
+    /// # Errors
+    /// The reason why it names none: no node owns the slot, the owner announces no address, or the
+    /// answer makes no sense.
     pub(crate) fn owner_and_replicas(
         slot: u16,
         answer: &Value,
         asked: &Address,
-    ) -> Option<Vec<Address>> {
-        let Value::Array(ranges) = answer else {
-            return None;
-        };
-        let nodes = ranges.iter().find_map(|range| {
-            let Value::Array(parts) = range else {
-                return None;
-            };
-            let [Value::Int(first), Value::Int(last), nodes @ ..] = parts.as_slice() else {
-                return None;
-            };
-            (*first..=*last).contains(&i64::from(slot)).then_some(nodes)
-        })?;
-        let (owner, replicas) = nodes.split_first()?;
-        let owner = address(owner, asked)?;
+    ) -> Result<Vec<Address>, &'static str> {
+        let nodes = nodes_of(slot, answer).ok_or("it knows no owner of this slot")?;
+        let (owner, replicas) = nodes
+            .split_first()
+            .ok_or("it knows no owner of this slot")?;
+        let owner = address(owner, asked).ok_or(
+            "the owner announces no usable host: set cluster-announce-hostname there, or \
+             cluster-preferred-endpoint-type ip",
+        )?;
         let replicas = replicas.iter().take(MOST_REPLICAS);
         let replicas = replicas.filter_map(|node| address(node, asked));
-        Some(iter::once(owner).chain(replicas).collect())
+        Ok(iter::once(owner).chain(replicas).collect())
     }
 
     /// Returns the given addresses in a fixed order, as one text.
@@ -207,6 +204,22 @@ impl fmt::Display for Cluster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the cluster {}", self.list_sorted())
     }
+}
+
+/// Returns the nodes of the range that has this slot.
+fn nodes_of(slot: u16, answer: &Value) -> Option<&[Value]> {
+    let Value::Array(ranges) = answer else {
+        return None;
+    };
+    ranges.iter().find_map(|range| {
+        let Value::Array(parts) = range else {
+            return None;
+        };
+        let [Value::Int(first), Value::Int(last), nodes @ ..] = parts.as_slice() else {
+            return None;
+        };
+        (*first..=*last).contains(&i64::from(slot)).then_some(nodes)
+    })
 }
 
 /// Returns the address of a node. A node that does not know its own address is where it was asked.
@@ -345,22 +358,29 @@ mod tests {
             let nodes = vec![node(host, 7001), node(text("10.0.0.2"), 7002)];
             let answer = Value::Array(vec![others.clone(), range(3213, 16_383, nodes)]);
             let found = vec![at(shown, 7001), at("10.0.0.2", 7002)];
-            assert_eq!(owners(&answer), Some(found), "{answer:?}");
+            assert_eq!(owners(&answer), Ok(found), "{answer:?}");
         }
         for answer in [
             Value::Nil,
             Value::SimpleString("OK".to_owned()),
             Value::Array(vec![others]),
             Value::Array(vec![range(0, 16_383, vec![])]),
-            Value::Array(vec![range(0, 16_383, vec![node(text("a b"), 1)])]),
-            // No host name is set, although the cluster prefers names.
-            Value::Array(vec![range(0, 16_383, vec![node(text("?"), 1)])]),
-            Value::Array(vec![range(0, 16_383, vec![node(text("h"), 0)])]),
-            Value::Array(vec![range(0, 16_383, vec![node(text("h"), 70_000)])]),
-            Value::Array(vec![range(0, 16_383, vec![node(Value::Int(1), 1)])]),
             Value::Array(vec![Value::Array(vec![Value::Int(0)])]),
         ] {
-            assert_eq!(owners(&answer), None, "{answer:?}");
+            let unknown = owners(&answer).unwrap_err();
+            assert!(unknown.contains("no owner"), "{answer:?}: {unknown}");
+        }
+        for owner in [
+            // No host name is set, although the cluster prefers names.
+            node(text("?"), 1),
+            node(text("a b"), 1),
+            node(text("h"), 0),
+            node(text("h"), 70_000),
+            node(Value::Int(1), 1),
+        ] {
+            let answer = Value::Array(vec![range(0, 16_383, vec![owner])]);
+            let unusable = owners(&answer).unwrap_err();
+            assert!(unusable.contains("announces"), "{answer:?}: {unusable}");
         }
     }
 

@@ -147,8 +147,7 @@ impl Inquiry<'_> {
                 address
             }
             About::Owner(cluster, slot) => {
-                let found = Cluster::owner_and_replicas(slot, answer, node.address());
-                let found = found.ok_or("it knows no owner of this slot")?;
+                let found = Cluster::owner_and_replicas(slot, answer, node.address())?;
                 cluster.named_as(&found);
                 found[0].clone()
             }

@@ -270,8 +270,36 @@ fn what_the_nodes_say_is_in_the_error() {
         );
         why
     };
-    let said = why(&no_login);
-    assert_eq!(said.matches("NOAUTH").count(), 3, "{said}");
+    // A wrong login does not keep the right one from the same nodes.
+    let mut options = ClientOptions::default();
+    options.circuit.failures = 1;
+    let wrong = right.replace(":hunter2@", ":hunter3@");
+    for (url, word) in [(&no_login, "NOAUTH"), (&wrong, "WRONGPASS")] {
+        let mut client = client_with(url, options.clone());
+        let failed = within(PLENTY, |wait| client.ping(wait));
+        let Err(ClientError::Auth { endpoint, answer }) = failed else {
+            panic!("{failed:?}");
+        };
+        assert!(endpoint.contains("redis+cluster://"), "{endpoint}");
+        let said = answer.to_string();
+        assert!(said.contains(word) && !said.contains("hunter"), "{said}");
+        assert!(said.contains(&ports[1].to_string()), "{said}");
+        let mut client = client_with(&right, options.clone());
+        assert_eq!(at_leisure(|wait| client.ping(wait)), Ok(()));
+    }
+    // Nor does a user without the right to ask.
+    cluster.nodes().iter().for_each(|node| {
+        let rights = [
+            "ACL", "SETUSER", "poor", "on", ">p", "~*", "&*", "+@all", "-cluster",
+        ];
+        node.cli(&rights).unwrap();
+    });
+    let poor = right.replace(":hunter2@", "poor:p@");
+    let mut client = client_with(&poor, options.clone());
+    let failed = within(PLENTY, |wait| client.ping(wait)).unwrap_err();
+    assert!(failed.to_string().contains("NOPERM"), "{failed}");
+    let mut client = client_with(&right, options);
+    assert_eq!(at_leisure(|wait| client.ping(wait)), Ok(()));
     let said = why(&of_single);
     assert!(said.contains("cluster support disabled"), "{said}");
     // The slot has no owner.

@@ -84,8 +84,8 @@ impl Moving {
         );
     }
 
-    /// Notes that a call failed. Returns `true` if Redis has refused it, so that the script is to
-    /// claim.
+    /// Notes that a call failed. Returns `true` if Redis has refused what the script may do, so that
+    /// the script is to claim.
     pub(super) fn failed(&mut self, failure: &Failure, now: Instant) -> bool {
         if failure.outcome_unknown() {
             self.suspect_until = Some(now + SUSPICION);
@@ -93,7 +93,11 @@ impl Moving {
             // The script takes fewer of them, and the claim after it knows their size.
             self.paused_until = Some(now + PAUSE);
         }
-        if !matches!(failure, Failure::Refused(_)) {
+        // When memory is full, the script may write. Any other reason that passes by itself concerns
+        // the script as well, and may be gone a moment later.
+        if !matches!(failure, Failure::Refused(_))
+            || (!failure.is_lasting() && !failure.is_refusal("OOM"))
+        {
             return false;
         }
         self.paused_until = Some(now + PAUSE);

@@ -13,7 +13,8 @@ use crate::redis::inquiry::{Answers, Inquiry, Lead};
 /// of a cluster name, with the node that named it.
 ///
 /// # Errors
-/// [`Failure::Connect`] with what each of them said if none of them names the server.
+/// [`Failure::Connect`] with what each of them said if none of them names the server, or
+/// [`Failure::Denied`] if one of them rejects the login.
 pub(super) async fn locate(
     endpoint: &RedisEndpoint,
     deadline: Instant,
@@ -24,6 +25,7 @@ pub(super) async fn locate(
         return Ok((Cow::Borrowed(endpoint), None));
     };
     let mut answers = Answers::default();
+    let mut is_denied = false;
     let nodes = inquiry.nodes();
     let mut left = nodes.len();
     for node in nodes {
@@ -36,12 +38,24 @@ pub(super) async fn locate(
                 Ok((named, lead)) => return Ok((Cow::Owned(named), Some(lead))),
                 Err(reason) => answers.add(node.address(), reason),
             },
-            Ok(Err(failure)) => answers.add(node.address(), failure),
+            Ok(Err(failure)) => {
+                is_denied |= match &failure {
+                    Failure::Denied(_) => true,
+                    Failure::Refused(answer) => answer.is_rejection(),
+                    _ => false,
+                };
+                answers.add(node.address(), failure);
+            }
             Err(_) => answers.add(node.address(), format_args!("no answer within {share:?}")),
         }
         inquiry.unanswered(&node);
     }
-    Err(Failure::Connect(inquiry.reason(&answers)))
+    let reason = inquiry.reason(&answers);
+    Err(if is_denied {
+        Failure::Denied(reason)
+    } else {
+        Failure::Connect(reason)
+    })
 }
 
 /// Asks one node.

@@ -277,6 +277,24 @@ async fn where_redis_refuses_the_script_claims() {
 }
 
 #[tokio::test]
+async fn a_refusal_that_passes_does_not_end_native_claims() {
+    let (redis, mut session) = start();
+    ask(&redis, &["LPUSH", "q", "{1}"]);
+    // It refuses as a master does that has lost its replicas.
+    ask(&redis, &["CONFIG", "SET", "min-replicas-to-write", "1"]);
+    let plan = plan(&mut session).await;
+    let header = Header::text(&session.layout, 1, &plan.time, &plan.list);
+    session.calls = 1;
+    let refused = session.move_messages(&plan, &header).await.unwrap_err();
+    assert!(refused.is_refusal("NOREPLICAS"), "{refused}");
+    assert!(!session.moving.failed(&refused, Instant::now()));
+    ask(&redis, &["CONFIG", "SET", "min-replicas-to-write", "0"]);
+    let moved = calls(&redis, "lmove");
+    assert_eq!(texts(&session.claim(Ask::only(10), &[]).await), ["{1}"]);
+    assert!(calls(&redis, "lmove") > moved);
+}
+
+#[tokio::test]
 async fn keys_of_another_type_stop_only_native_claims() {
     for key in ["rs.held.owners", "rs.held.abc"] {
         let (redis, mut session) = start();

@@ -21,7 +21,8 @@ const MAX_REPLY: usize = 16 << 20;
 /// of a cluster name, with the node that named it.
 ///
 /// # Errors
-/// [`ClientError::Connect`] with what each of them said if none of them names the server.
+/// [`ClientError::Connect`] with what each of them said if none of them names the server. If one of
+/// them rejects the login, that is the error: the servers are reachable.
 pub(super) fn locate(
     endpoint: &Arc<RedisEndpoint>,
     wait: &mut Wait<'_>,
@@ -32,6 +33,7 @@ pub(super) fn locate(
         return Ok((Arc::clone(endpoint), None));
     };
     let mut answers = Answers::default();
+    let mut rejected = None;
     let nodes = inquiry.nodes();
     let mut left = nodes.len();
     for node in nodes {
@@ -46,12 +48,24 @@ pub(super) fn locate(
                 ClientError::Interrupted | ClientError::Forked => return Err(not_open),
                 // The list names the node already.
                 ClientError::Connect { reason, .. } => answers.add(node.address(), reason),
-                ClientError::Auth { answer, .. } => answers.add(node.address(), answer),
+                ClientError::Auth { answer, .. } => {
+                    answers.add(node.address(), &answer);
+                    let said = answer.said_by(node.address());
+                    rejected.get_or_insert_with(|| endpoint.refused(said));
+                }
+                ClientError::Server(answer) if answer.is_rejection() => {
+                    answers.add(node.address(), &answer);
+                    let said = answer.said_by(node.address());
+                    rejected.get_or_insert(ClientError::Server(said));
+                }
                 error => answers.add(node.address(), error),
             },
         }
         inquiry.unanswered(&node);
         resolve::forget_address(node.address());
+    }
+    if let Some(rejected) = rejected {
+        return Err(NotOpen::for_good(rejected));
     }
     Err(NotOpen::for_now(ClientError::Connect {
         endpoint: endpoint.display_url(),
