@@ -735,7 +735,7 @@ namespace Celery {
         public function purge(string ...$queues): int {}
 
         /**
-         * Returns the number of waiting tasks of each queue, all priorities together.
+         * Returns the number of waiting tasks of each queue, all priorities and all groups of a fair queue together.
          *
          * @return array<string, int>
          * @throws \CeleryException

@@ -282,6 +282,13 @@ impl Keys {
         self.queue_lists(&format!("{queue}{FAIR}{number}"))
     }
 
+    /// Returns what follows the name of a queue in the names of its lists, the most urgent first.
+    pub fn step_suffixes(&self) -> Vec<String> {
+        let lists = self.queue_lists("").into_iter();
+        let suffix = |list: String| list.get(self.prefix.len()..).map(str::to_owned);
+        lists.filter_map(suffix).collect()
+    }
+
     /// Returns what the keys of all locks begin with.
     pub fn unique_prefix(&self) -> String {
         format!("{}rs.unique.", self.prefix)
@@ -302,6 +309,9 @@ impl Keys {
 
 /// What stands between the name of a fair queue and the number of a group.
 pub const FAIR: &str = ".fair.";
+
+/// The most groups of a fair queue. Each claim names the lists of all groups with messages.
+pub const MOST_FAIR_GROUPS: u16 = 128;
 
 /// The parts of a chord's state. Each has its own key, next to the group's key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -382,6 +392,7 @@ mod tests {
         };
         assert_eq!(keys("0,9", ":").queue_lists("q"), ["p:q", "p:q:9"]);
         assert_eq!(keys("0", ":").queue_lists("a:b"), ["p:a:b"]);
+        assert_eq!(keys("0,9", ":").step_suffixes(), ["", ":9"]);
         let all = keys("0,1,2,3,4,5,6,7,8,9", "-");
         assert_eq!((all.steps(), &*all.queue("q", 7)), (10, "p:q-7"));
         assert_eq!(all.queue("q", 200), "p:q-9");

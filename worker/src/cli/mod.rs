@@ -15,6 +15,7 @@ mod celery;
 mod check;
 mod dead;
 mod dead_queue;
+mod fair;
 mod finding;
 mod held;
 mod letters;
@@ -167,6 +168,11 @@ async fn run(
         Some(Command::Dead { command }) => {
             let config = Config::new(builder.settings)?;
             return Ok(dead::run(&config, command).await?);
+        }
+        Some(Command::Fair { command }) => {
+            let config = Config::new(builder.settings)?;
+            let redis = config.redis_for("fair")?;
+            return Ok(fair::run(&config, redis, command).await);
         }
         Some(Command::Top {
             once,

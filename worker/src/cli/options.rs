@@ -79,6 +79,11 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: Dead,
     },
+    /// Handle the messages of fair queues that are in groups
+    Fair {
+        #[command(subcommand)]
+        command: Fair,
+    },
     /// Send the tasks of schedules, without running tasks; or handle the entries of the schedules
     Beat {
         #[command(subcommand)]
@@ -116,6 +121,25 @@ pub(crate) enum Dead {
     Replay(Back),
     /// Delete them
     Purge(Which),
+}
+
+/// The subcommands for fair queues.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum Fair {
+    /// List the lists of queues and of their groups that have messages, with the lengths
+    List {
+        /// The queues
+        #[arg(required = true)]
+        queues: Vec<String>,
+    },
+    /// Move the messages of groups back to their queues, for workers that know no groups
+    ///
+    /// Remove the queues from --fair-queues of all workers first.
+    Return {
+        /// The queues
+        #[arg(required = true)]
+        queues: Vec<String>,
+    },
 }
 
 /// The subcommands for schedules.

@@ -19,6 +19,7 @@ pub(crate) fn print(command: &Command) -> Option<ExitCode> {
         | Command::Beat { .. }
         | Command::Check { .. }
         | Command::Dead { .. }
+        | Command::Fair { .. }
         | Command::Top { .. } => return None,
     };
     let printed = text.and_then(|text| io::stdout().write_all(&text));

@@ -6,6 +6,7 @@
 //! * [`script`]: the Lua scripts that both drivers send. Each has a file of its own under
 //!   `scripts/`.
 //! * [`dead_letters`]: reading dead letters and putting them back.
+//! * [`waiting`]: the lists in which the tasks of a queue wait.
 //! * [`mode`]: what a server says of itself: kinds of Redis that cannot be used, and its role.
 //! * `inquiry`: finding a Redis that has no fixed address: the master of a group of servers
 //!   (`sentinel`), or the node that owns the slot of the keys (`cluster`).
@@ -34,6 +35,7 @@ pub mod script;
     allow(dead_code, reason = "only the drivers ask Sentinels")
 )]
 mod sentinel;
+pub mod waiting;
 
 #[cfg(feature = "aio")]
 pub mod aio;

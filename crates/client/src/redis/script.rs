@@ -26,6 +26,9 @@ pub static DELETE_UNCHANGED: Script = Script::new(include_str!("scripts/delete_u
 /// lists KEYS and ARGV.
 pub static CHORDS: Script = Script::new(include_str!("scripts/chords.lua"));
 
+/// Returns the lists of a queue and of its fair groups that have messages.
+pub static QUEUE_LISTS: Script = Script::new(include_str!("scripts/queue_lists.lua"));
+
 /// Deletes the waiting tasks of a queue.
 pub static PURGE: Script = Script::new(include_str!("scripts/purge.lua"));
 

@@ -42,6 +42,53 @@ fn the_tasks_of_all_priorities_are_counted_and_deleted() {
 }
 
 #[test]
+fn the_groups_of_a_fair_queue_are_part_of_it() {
+    let redis = redis();
+    fill(&redis, 0, 1);
+    for (list, messages) in [
+        ("q.fair.10", &["{\"g\":10}"][..]),
+        ("q.fair.2", &["{\"g\":2}", "{\"g\":3}"]),
+        ("q.fair.2\u{6}\u{16}9", &["{\"g\":9}"]),
+        ("q.fair.x", &["{}"]),
+    ] {
+        cli(&redis, &[&["LPUSH", list], messages].concat());
+    }
+    cli(&redis, &["SET", "q.fair.7", "text"]);
+    cli(
+        &redis,
+        &["HSET", "rs.fair.q", "a", "10", "b", "2", "c", "7"],
+    );
+    let mut client = client(&redis);
+    let length = |client: &mut Client| at_leisure(|wait| client.queue_length("q", wait));
+    let mut messages = Vec::new();
+    at_leisure(|wait| {
+        let take = |message| messages.push(String::from_utf8(message).unwrap());
+        client.waiting_messages("q", 100, wait, take)
+    })
+    .unwrap();
+    let all = ["t0\":1", "g\":2", "g\":3", "g\":10", "g\":9"];
+    assert_eq!(messages, all.map(|inner| format!("{{\"{inner}}}")));
+    assert_eq!(length(&mut client).unwrap(), 5);
+    // A user who may not see groups counts and deletes what is in the queue's own list.
+    let acl = "ACL SETUSER few on >secret ~q ~q\u{6}* +llen +evalsha +eval +unlink";
+    cli(&redis, &acl.split(' ').collect::<Vec<_>>());
+    let url = redis.url().replace("://", "://few:secret@");
+    let mut few = Client::new(
+        Arc::new(RedisEndpoint::from_url(&url).unwrap()),
+        ClientOptions::default(),
+    );
+    assert_eq!(length(&mut few).unwrap(), 1);
+    assert_eq!(at_leisure(|wait| few.purge("q", wait)).unwrap(), 1);
+    cli(&redis, &["ACL", "SETUSER", "few", "-evalsha", "-eval"]);
+    cli(&redis, &["LPUSH", "q", "{}", "{}"]);
+    assert_eq!(length(&mut few).unwrap(), 2);
+    // The hash of the groups may have been deleted.
+    cli(&redis, &["DEL", "rs.fair.q"]);
+    assert_eq!(at_leisure(|wait| client.purge("q", wait)).unwrap(), 6);
+    assert_eq!(cli(&redis, &["EXISTS", "q.fair.x", "q.fair.7"]), "2");
+}
+
+#[test]
 fn only_the_queue_behind_the_prefix_is_purged() {
     let redis = redis();
     cli(&redis, &["LPUSH", "q", "a"]);

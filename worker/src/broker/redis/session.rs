@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use celery_client::aio::{Cmd, Failure, Supervised, Value, scripts};
 use celery_client::redis::Script;
+use celery_client::redis::waiting::purge_arguments;
 
 use super::answer::{number, positions};
 use super::doorbell::Doorbell;
@@ -146,22 +147,26 @@ impl Session {
         answers
     }
 
-    /// Deletes the messages that wait in the consumed queues, and returns their number. If an answer
-    /// is lost, those that the unanswered call has deleted are not counted.
+    /// Deletes the messages that wait in the consumed queues and their groups, and returns their
+    /// number. If an answer is lost, those that the unanswered call has deleted are not counted.
     pub(super) async fn purge_queues(&mut self) -> usize {
         let mut count = 0;
         for queue in &*self.layout.queues().names() {
+            let mut groups = purge_arguments(&self.layout.keys, queue);
             for list in self.layout.keys.queue_lists(queue) {
-                count += self.purge_list(&list).await;
+                // The call for the first list deletes all groups.
+                count += self.purge_list(&list, &groups).await;
+                groups.clear();
             }
         }
         count
     }
 
-    /// Deletes a list. A key that is not a list is passed over, as by a claim.
-    async fn purge_list(&mut self, list: &str) -> usize {
-        let mut call = scripts::call(&scripts::PURGE, 1, 1, list.len());
-        call.arg(list);
+    /// Deletes a list, and groups first. A key that is not a list is passed over, as by a claim.
+    async fn purge_list(&mut self, list: &str, groups: &[String]) -> usize {
+        let bytes = list.len() + 64 * groups.len();
+        let mut call = scripts::call(&scripts::PURGE, 1, 1 + groups.len(), bytes);
+        call.arg(list).arg(groups);
         let deleted = |answer| number(&answer);
         loop {
             match self

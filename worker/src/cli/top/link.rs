@@ -6,9 +6,12 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use celery_client::aio::{Cmd, ConnectOptions, Connection, Failure, Pipeline, Push, Value};
+use celery_client::aio::{
+    Cmd, ConnectOptions, Connection, Failure, Pipeline, Push, Value, scripts,
+};
 use celery_client::redis::RedisEndpoint;
 use celery_client::redis::dead_letters::{self, Letter, Replayed};
+use celery_client::redis::waiting::{lists_arguments, read_lists};
 use celery_protocol::control::{Reply, ReplyTo, Request};
 use celery_protocol::events::{self, Received};
 use celery_protocol::message::DecodeOptions;
@@ -160,20 +163,16 @@ impl Link {
 
     /// Reads the lengths of queues, and the newest dead letters.
     pub(super) async fn contents(&mut self, queues: &[String]) -> Result<Contents, Failure> {
-        let mut reads = Pipeline::new();
-        let lists: Vec<Vec<String>> = queues.iter().map(|it| self.keys.queue_lists(it)).collect();
-        for list in lists.iter().flatten() {
-            reads.cmd("LLEN").arg(list);
+        let mut waiting = Vec::with_capacity(queues.len());
+        for queue in queues {
+            waiting.push((queue.clone(), self.waiting(queue).await?));
         }
+        let mut reads = Pipeline::new();
         reads.cmd("HLEN").arg(self.keys.unacked());
         reads.add_command(dead_letters::count(&self.keys));
         reads.add_command(dead_letters::newest(&self.keys, "+", LETTERS));
         let mut answers = self.connection.pipeline(&reads).await?.into_iter();
         let mut number = || answers.next().as_ref().map_or(0, integer);
-        let waiting = lists
-            .iter()
-            .map(|lists| lists.iter().map(|_| number()).sum());
-        let queues = queues.iter().cloned().zip(waiting).collect();
         let (held, dead) = (number(), number());
         let letters = answers.next().map(Letter::read_all).unwrap_or_default();
         let letters = letters.into_iter().map(|letter| {
@@ -187,11 +186,25 @@ impl Link {
             }
         });
         Ok(Contents {
-            queues,
+            queues: waiting,
             held,
             dead,
             letters: letters.collect(),
         })
+    }
+
+    /// Returns the number of waiting tasks of a queue and its groups.
+    async fn waiting(&mut self, queue: &str) -> Result<u64, Failure> {
+        let (own, groups) = (
+            self.keys.queue_lists(queue),
+            lists_arguments(&self.keys, queue),
+        );
+        let arguments = own.len() + groups.len();
+        let mut call = scripts::call(&scripts::QUEUE_LISTS, own.len(), arguments, 64 * arguments);
+        call.arg(&own).arg(&groups);
+        let answer = self.connection.run(&scripts::QUEUE_LISTS, &call).await?;
+        let lists = read_lists(&answer).ok_or(Failure::Answer("queue_lists"))?;
+        Ok(lists.iter().map(|(_, length)| length).sum())
     }
 
     /// Puts a dead letter back into its queue.

@@ -3,7 +3,7 @@
 use redis::Cmd;
 
 use crate::redis::Script;
-pub use crate::redis::script::{BEAT_WRITE, CHORDS, PURGE, REPLAY};
+pub use crate::redis::script::{BEAT_WRITE, CHORDS, PURGE, QUEUE_LISTS, REPLAY};
 
 /// Returns the text of a script with the function of `succeeded.lua` before it.
 macro_rules! with_succeeded {
@@ -34,6 +34,8 @@ pub static FAIR_PEEK: Script = Script::new(include_str!("../scripts/fair_peek.lu
 pub static FAIR_SORT: Script = Script::new(include_str!("../scripts/fair_sort.lua"));
 /// Returns the groups of a fair queue that have messages.
 pub static FAIR_GROUPS: Script = Script::new(include_str!("../scripts/fair_groups.lua"));
+/// Moves messages of fair groups back to the lists of their queue.
+pub static FAIR_RETURN: Script = Script::new(include_str!("../scripts/fair_return.lua"));
 /// Lets claimed messages wait for their ETA.
 pub static PARK: Script = Script::new(include_str!("../scripts/park.lua"));
 /// Returns the parked messages that are due.

@@ -6,24 +6,55 @@ use super::Client;
 use super::reply::Shape;
 use crate::blocking::Wait;
 use crate::error::ClientError;
-use crate::redis::script::PURGE;
+use crate::redis::script::{PURGE, QUEUE_LISTS};
+use crate::redis::waiting::{lists_arguments, purge_arguments, read_lists};
 
 /// How many messages one command reads.
 const PAGE: usize = 50;
 
 impl Client {
-    /// Returns the number of waiting tasks of a queue, in all its lists together.
+    /// Returns the number of waiting tasks of a queue, in all its lists together. The groups of a fair
+    /// queue count with it.
     ///
     /// # Errors
     /// [`ClientError`] if the server could not be asked.
     pub fn queue_length(&mut self, queue: &str, wait: &mut Wait<'_>) -> Result<u64, ClientError> {
-        let mut length = 0;
-        for list in self.keys().queue_lists(queue) {
-            let mut llen = redis::cmd("LLEN");
-            let answer = self.ask(llen.arg(list), Shape::Short, wait, "counting the tasks")?;
-            length += number(&answer)?;
+        let lists = self.lists_with_tasks(queue, wait, "counting the tasks")?;
+        Ok(lists.iter().map(|(_, length)| length).sum())
+    }
+
+    /// Returns the lists of a queue and its groups that have tasks, the most urgent first, and the
+    /// lengths. A user who may not call scripts sees the queue's own lists alone.
+    fn lists_with_tasks(
+        &mut self,
+        queue: &str,
+        wait: &mut Wait<'_>,
+        what: &'static str,
+    ) -> Result<Vec<(Vec<u8>, u64)>, ClientError> {
+        let lists = self.keys().queue_lists(queue);
+        let names: Vec<&str> = lists.iter().map(String::as_str).collect();
+        let arguments = lists_arguments(self.keys(), queue);
+        let arguments: Vec<&[u8]> = arguments.iter().map(String::as_bytes).collect();
+        let call = (&*names, &*arguments);
+        match self.run_script(&QUEUE_LISTS, call, Shape::Listing, wait, what) {
+            Ok(answer) => {
+                let wrong = || {
+                    let text = "the lists of a queue were answered with something else";
+                    ClientError::Protocol(text.to_owned())
+                };
+                read_lists(&answer).ok_or_else(wrong)
+            }
+            Err(ClientError::Server(refused)) if refused.code() == "NOPERM" => {
+                let mut found = Vec::new();
+                for list in lists {
+                    let mut llen = redis::cmd("LLEN");
+                    let answer = self.ask(llen.arg(&list), Shape::Short, wait, what)?;
+                    found.push((list.into_bytes(), number(&answer)?));
+                }
+                Ok(found)
+            }
+            Err(error) => Err(error),
         }
-        Ok(length)
     }
 
     /// Returns the number of tasks that workers hold and have not acknowledged, of all queues.
@@ -38,7 +69,8 @@ impl Client {
 
     /// Calls `take` for the messages of up to `limit` waiting tasks of a queue: the most urgent list
     /// first, and of each list the oldest message first. They stay where they are. If workers take
-    /// messages meanwhile, some may be left out or appear twice.
+    /// messages meanwhile, some may be left out or appear twice. The groups of a fair queue follow its
+    /// own list of the same priority.
     ///
     /// # Errors
     /// [`ClientError`] if the server could not be asked.
@@ -50,7 +82,10 @@ impl Client {
         mut take: impl FnMut(Vec<u8>),
     ) -> Result<(), ClientError> {
         let mut left = limit;
-        for list in self.keys().queue_lists(queue) {
+        if left == 0 {
+            return Ok(());
+        }
+        for (list, _) in self.lists_with_tasks(queue, wait, "reading the queue")? {
             let mut seen = 0;
             while left > 0 {
                 let count = left.min(PAGE);
@@ -81,7 +116,7 @@ impl Client {
     }
 
     /// Deletes the waiting tasks of a queue and returns their number. Tasks that a worker holds
-    /// stay.
+    /// stay. The groups of a fair queue are deleted with it.
     ///
     /// All lists are deleted in one step. It may be repeated after a lost connection, and then
     /// counts only what the repetition deletes.
@@ -91,9 +126,11 @@ impl Client {
     pub fn purge(&mut self, queue: &str, wait: &mut Wait<'_>) -> Result<u64, ClientError> {
         let lists = self.keys().queue_lists(queue);
         let lists: Vec<&str> = lists.iter().map(String::as_str).collect();
+        let arguments = purge_arguments(self.keys(), queue);
+        let arguments: Vec<&[u8]> = arguments.iter().map(String::as_bytes).collect();
         let answer = self.run_script(
             &PURGE,
-            (&lists, &[]),
+            (&lists, &arguments),
             Shape::Short,
             wait,
             "purging the queue",
