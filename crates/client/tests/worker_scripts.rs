@@ -1505,6 +1505,7 @@ async fn fair_sort_leaves_a_message_whose_group_is_not_a_list() {
     b.ask(&["SET", "q.fair.0/3", "text"]).await;
     assert_eq!(sort(&mut b, "2", &[("{1}", "aa")]).await, "0");
     assert_eq!(b.ask(&["LLEN", "q"]).await, "1");
+    assert_eq!(b.ask(&["EXISTS", "groups"]).await, "0");
 }
 
 #[tokio::test]
@@ -1524,19 +1525,81 @@ async fn fair_groups_are_forgotten_when_they_are_empty() {
     b.ask(&["LPUSH", "q.fair.12/3", "{1}", "{2}"]).await;
     b.ask(&["SET", "q.fair.0/3", "text"]).await;
     b.ask(&["LPUSH", "q.fair.3", "{3}"]).await;
-    let groups = async |b: &mut Bench, tried: &str| {
-        let arguments = ["q.fair.", tried, "", "/3"];
+    let groups = async |b: &mut Bench, tried: &str, most: &str| {
+        let arguments = ["q.fair.", tried, most, "", "/3"];
         let groups = b.run(&scripts::FAIR_GROUPS, &["groups"], &arguments).await;
         groups.unwrap()
     };
-    assert_eq!(groups(&mut b, "0").await, "[1 12]");
+    assert_eq!(groups(&mut b, "0", "9").await, "[[1 12] [] ]");
     assert_eq!(b.ask(&["HKEYS", "groups"]).await, "[bb cc]");
     // A list that is not in the hash is found again.
-    assert_eq!(groups(&mut b, "4").await, "[1 12 3]");
-    assert_eq!(groups(&mut b, "0").await, "[1 12 3]");
+    assert_eq!(groups(&mut b, "4", "9").await, "[[1 12 3] [] ]");
+    assert_eq!(groups(&mut b, "0", "9").await, "[[1 12 3] [] ]");
+    assert_eq!(groups(&mut b, "0", "2").await, "[[1 12] [] ]");
     b.ask(&["DEL", "q.fair.3"]).await;
-    assert_eq!(groups(&mut b, "4").await, "[1 12]");
-    assert_eq!(b.ask(&["HKEYS", "groups"]).await, "[bb cc]");
+    // No worker has written these.
+    let foreign = ["HSET", "groups", "dd", "70000", "ee", "012", "ff", "x"];
+    b.ask(&foreign).await;
+    assert_eq!(groups(&mut b, "4", "9").await, "[[1 12] [] ]");
+    assert_eq!(b.ask(&["HKEYS", "groups"]).await, "[bb cc dd ee ff]");
+}
+
+/// A group is not forgotten while it cannot be read, as while its slot moves.
+#[tokio::test]
+async fn fair_groups_that_cannot_be_read_stay() {
+    let mut b = Bench::new().await;
+    b.ask(&["HSET", "groups", "aa", "0", "bb", "1"]).await;
+    b.ask(&["LPUSH", "q.fair.0", "{1}"]).await;
+    b.ask(&["LPUSH", "q.fair.1", "{2}"]).await;
+    b.become_user(&["+@all", "~groups", "~q.fair.0"]).await;
+    let arguments = ["q.fair.", "3", "9", ""];
+    let groups = b.run(&scripts::FAIR_GROUPS, &["groups"], &arguments).await;
+    let groups = groups.unwrap();
+    assert!(groups.starts_with("[[0] [1] "), "{groups}");
+    b.become_user(&["allkeys"]).await;
+    let groups = b.run(&scripts::FAIR_GROUPS, &["groups"], &arguments).await;
+    assert_eq!(groups.unwrap(), "[[0 1] [] ]");
+}
+
+#[tokio::test]
+async fn fair_return_lets_the_groups_take_turns_and_keeps_their_order() {
+    let mut b = Bench::new().await;
+    b.ask(&["HSET", "groups", "aa", "0", "bb", "1", "cc", "2"])
+        .await;
+    b.ask(&["LPUSH", "q", "{new}"]).await;
+    b.ask(&["LPUSH", "q.fair.0", "{1}", "{2}", "{3}", "{4}"])
+        .await;
+    b.ask(&["LPUSH", "q.fair.1", "{a}", "{b}"]).await;
+    b.ask(&["SET", "q.fair.2", "text"]).await;
+    // The hash does not have this one.
+    b.ask(&["LPUSH", "q.fair.3/3", "{less urgent}"]).await;
+    let back = async |b: &mut Bench, most: &str| {
+        let arguments = ["q.fair.", "4", most, "", "/3"];
+        let keys = ["groups", "q", "q/3"];
+        b.run(&scripts::FAIR_RETURN, &keys, &arguments).await
+    };
+    assert_eq!(back(&mut b, "3").await.unwrap(), "[3 4]");
+    // The group whose list is not a list has no messages.
+    assert_eq!(b.ask(&["HKEYS", "groups"]).await, "[aa bb]");
+    b.ask(&["CONFIG", "SET", "maxmemory", "1"]).await;
+    assert_eq!(back(&mut b, "9").await.unwrap(), "[4 0]");
+    b.ask(&["CONFIG", "SET", "maxmemory", "0"]).await;
+    // The last message is the first to be claimed.
+    assert_eq!(
+        b.ask(&["LRANGE", "q", "0", "-1"]).await,
+        "[{new} {4} {3} {2} {b} {1} {a}]"
+    );
+    assert_eq!(
+        b.ask(&["LRANGE", "q/3", "0", "-1"]).await,
+        "[{less urgent}]"
+    );
+    assert_eq!(b.ask(&["EXISTS", "groups"]).await, "0");
+    assert_eq!(back(&mut b, "9").await.unwrap(), "[0 0]");
+    // Nothing is lost if the queue's own key is not a list.
+    b.ask(&["LPUSH", "q.fair.0", "{1}"]).await;
+    b.ask(&["SET", "q", "text"]).await;
+    assert!(back(&mut b, "9").await.unwrap_err().is_refusal("WRONGTYPE"));
+    assert_eq!(b.ask(&["LLEN", "q.fair.0"]).await, "1");
 }
 
 #[tokio::test]

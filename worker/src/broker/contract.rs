@@ -17,6 +17,7 @@ use super::inbound::Inbound;
 use super::ledger::Ledger;
 use super::outbound::Outbound;
 use super::tag::Tag;
+use crate::Shutdown;
 use crate::monitor::{Observers, Pulse, Pulses};
 
 /// A broker, as a worker uses it.
@@ -96,6 +97,7 @@ pub(crate) struct Upkeep {
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) pulses: Arc<Pulses>,
     pub(crate) observers: Observers,
+    pub(crate) shutdown: Shutdown,
 }
 
 /// A loop of the consumer. It runs until the consumer ends.

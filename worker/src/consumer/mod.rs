@@ -332,6 +332,7 @@ impl Consumer {
             ledger: Arc::clone(&ledger),
             pulses,
             observers,
+            shutdown: shutdown.clone(),
         }));
 
         let broker = Arc::new(broker);

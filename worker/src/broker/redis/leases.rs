@@ -7,6 +7,7 @@ use std::time::Duration;
 use celery_client::backoff::random;
 use tokio::time::Instant;
 
+use super::fair::{Found, LOOK};
 use super::session::Session;
 use super::sweep::Swept;
 use crate::broker::ledger::Ledger;
@@ -117,14 +118,17 @@ impl Sentry {
     }
 }
 
-/// Restores messages whose leases ran out, again and again. Does not return.
+/// Restores messages whose leases ran out, again and again, and looks for the groups of fair queues.
+/// Does not return.
 pub(super) async fn sweep(
     mut session: Session,
     ledger: Arc<Ledger>,
     options: RedisOptions,
+    found: Arc<Found>,
     pulse: Arc<Pulse>,
     observers: Observers,
 ) {
+    let mut looked = None::<Instant>;
     let (lease, visibility_timeout) = (options.lease, options.visibility_timeout);
     let mut sentry = Sentry::new(lease);
     loop {
@@ -133,6 +137,13 @@ pub(super) async fn sweep(
             sentry.connected(Instant::now());
             continue;
         };
+        if looked.is_none_or(|then| then.elapsed() >= LOOK) {
+            if session.look_for_groups(&found).await.is_err() {
+                sentry.lost();
+                continue;
+            }
+            looked = Some(Instant::now());
+        }
         pulse.idle(tokio::time::sleep_until(next)).await;
         let swept = match session.time().await {
             Ok(time) if sentry.saw(time, Instant::now()) => {

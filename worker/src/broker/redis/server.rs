@@ -9,7 +9,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use super::connector::{Connector, Store};
-use super::fair;
+use super::fair::{self, Found};
 use super::inbound::Inbound;
 use super::layout::Layout;
 use super::leases;
@@ -105,24 +105,24 @@ impl Broker for Server {
             ledger,
             pulses,
             observers,
+            shutdown,
         } = upkeep;
+        let found = Arc::new(Found::default());
         let sweep = Role::new("sweep", &pulses, |pulse| {
             let session = self.broker.watched("sweep", &pulse);
             let (ledger, observers) = (Arc::clone(&ledger), observers.clone());
-            leases::sweep(session, ledger, self.options.clone(), pulse, observers)
+            let (options, found) = (self.options.clone(), Arc::clone(&found));
+            leases::sweep(session, ledger, options, found, pulse, observers)
         });
         let lease = Role::new("lease", &pulses, |pulse| {
             let session = self.broker.watched("lease", &pulse);
             leases::renew(session, ledger, self.options.renewal(), pulse, observers)
         });
-        let mut roles = vec![sweep, lease];
-        if !self.fair.is_empty() {
-            roles.push(Role::new("fair", &pulses, |pulse| {
-                let session = self.broker.watched("fair", &pulse);
-                fair::sort(session, self.fair.clone(), pulse)
-            }));
-        }
-        roles
+        let fair = Role::new("fair", &pulses, |pulse| {
+            let session = self.broker.watched("fair", &pulse);
+            fair::sort(session, self.fair.clone(), found, pulse, shutdown)
+        });
+        vec![sweep, lease, fair]
     }
 
     fn control(&self, pulse: &Arc<Pulse>) -> AnyChannel {

@@ -1,4 +1,4 @@
--- fair_sort, version 1
+-- fair_sort, version 2
 -- Moves messages from the head of a queue's list to the lists of its fair groups. Each key of
 -- messages has a group of its own, so that claims can serve the keys in turn.
 --
@@ -21,10 +21,11 @@ local before, after, most = ARGV[1], ARGV[2], tonumber(ARGV[3])
 redis.call('HDEL', groups, '')
 local taken
 
--- Returns the number of the group of a key. If all groups are taken, the key shares one.
+-- Returns the number of the group of a key, and whether the key is new. If all groups are taken, the
+-- key shares one.
 local function group(digest)
   local number = redis.call('HGET', groups, digest)
-  if number then return number end
+  if number then return number, false end
   if not taken then
     taken = {}
     local all = redis.call('HGETALL', groups)
@@ -35,10 +36,10 @@ local function group(digest)
     if not taken[number] then
       taken[number] = true
       redis.call('HSET', groups, digest, number)
-      return number
+      return number, true
     end
   end
-  return tostring((tonumber(digest:sub(1, 8), 16) or 0) % most)
+  return tostring((tonumber(digest:sub(1, 8), 16) or 0) % most), false
 end
 
 local digests, moved = {}, 0
@@ -47,9 +48,12 @@ for _ = 4, #ARGV, 2 do
   local message = redis.call('LRANGE', list, -1, -1)[1]
   local digest = message and digests[redis.sha1hex(message)]
   if not digest then break end
-  local target = before .. group(digest) .. after
-  local done = redis.pcall('LMOVE', list, target, 'RIGHT', 'LEFT')
-  if type(done) == 'table' then break end
+  local number, is_new = group(digest)
+  local done = redis.pcall('LMOVE', list, before .. number .. after, 'RIGHT', 'LEFT')
+  if type(done) == 'table' then
+    if is_new then redis.call('HDEL', groups, digest) end
+    break
+  end
   moved = moved + 1
 end
 return moved
