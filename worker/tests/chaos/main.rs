@@ -34,6 +34,7 @@ mod database_link;
 #[allow(dead_code, reason = "other tests use all of it")]
 mod door;
 mod endurance;
+mod fair;
 mod fleet;
 mod kills;
 mod limits;

@@ -22,7 +22,7 @@ const LEASE: &str = "1s";
 const DATABASE_CONNECTIONS: usize = 16 + 2;
 /// The most connections of a worker to Redis: one for each role, and a second for results
 /// elsewhere.
-const REDIS_CONNECTIONS: usize = 8;
+const REDIS_CONNECTIONS: usize = 9;
 /// The most files that a worker may open after its start: connections open when they are first
 /// needed. More would be a leak.
 const FILES: usize = DATABASE_CONNECTIONS + REDIS_CONNECTIONS;

@@ -691,15 +691,17 @@ impl World {
         for list in lists.iter().filter(|list| **list != keys.held_owners()) {
             moved.extend(self.ask::<Vec<_>>(&["LRANGE", list, "0", "-1"]));
         }
+        let mut lists = vec![keys.queue("celery", 0), keys.queue("play", 0)];
+        for queue in ["celery", "play"] {
+            let groups = format!("{}*", keys.fair_lists(queue));
+            lists.extend(self.ask::<Vec<_>>(&["KEYS", &groups]));
+        }
+        let mut queued: Vec<Vec<u8>> = Vec::new();
+        for list in lists {
+            queued.extend(self.ask::<Vec<_>>(&["LRANGE", &list, "0", "-1"]));
+        }
         let texts: [(&str, Vec<Vec<u8>>); 4] = [
-            (
-                "queued",
-                [
-                    self.ask::<Vec<_>>(&["LRANGE", &keys.queue("celery", 0), "0", "-1"]),
-                    self.ask(&["LRANGE", &keys.queue("play", 0), "0", "-1"]),
-                ]
-                .concat(),
-            ),
+            ("queued", queued),
             ("moved", moved),
             ("held", self.ask(&["HVALS", &keys.unacked()])),
             ("dead", self.dead_letters()),
@@ -780,6 +782,8 @@ impl World {
         [
             ("LLEN", keys.queue("celery", 0)),
             ("LLEN", keys.queue("play", 0)),
+            ("HLEN", keys.fair("celery")),
+            ("HLEN", keys.fair("play")),
             ("HLEN", keys.unacked()),
             ("ZCARD", keys.unacked_index()),
             ("SCARD", keys.held_owners()),
