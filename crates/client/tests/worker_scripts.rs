@@ -1606,11 +1606,13 @@ async fn fair_return_lets_the_groups_take_turns_and_keeps_their_order() {
 async fn fair_peek_returns_the_most_urgent_messages_up_to_a_size() {
     let mut b = Bench::new().await;
     let peek = async |b: &mut Bench, most: &str, bytes: &str| {
-        b.run(&scripts::FAIR_PEEK, &["q", "q3"], &[most, bytes])
+        let arguments = [most, bytes, "one", "60000"];
+        b.run(&scripts::FAIR_PEEK, &["q", "q3", "lease"], &arguments)
             .await
             .unwrap()
     };
     assert_eq!(peek(&mut b, "10", "100").await, "[]");
+    assert_eq!(b.ask(&["EXISTS", "lease"]).await, "0");
     b.ask(&["LPUSH", "q3", "{1}", "{2}", "{3}"]).await;
     assert_eq!(peek(&mut b, "10", "100").await, "[2 {1} {2} {3}]");
     assert_eq!(peek(&mut b, "2", "100").await, "[2 {1} {2}]");
@@ -1618,6 +1620,21 @@ async fn fair_peek_returns_the_most_urgent_messages_up_to_a_size() {
     b.ask(&["LPUSH", "q", "{4}"]).await;
     assert_eq!(peek(&mut b, "10", "1").await, "[1 {4}]");
     assert_eq!(b.ask(&["LLEN", "q3"]).await, "3");
+    // Another worker gets the messages once the lease has ended. A full server has no lease.
+    let other = ["9", "9", "other", "60000"];
+    let other = async |b: &mut Bench| {
+        let keys = ["q", "q3", "lease"];
+        b.run(&scripts::FAIR_PEEK, &keys, &other).await.unwrap()
+    };
+    assert_eq!(other(&mut b).await, "[]");
+    assert_ne!(b.ask(&["PTTL", "lease"]).await, "-1");
+    b.ask(&["DEL", "lease"]).await;
+    b.ask(&["CONFIG", "SET", "maxmemory", "1"]).await;
+    assert_eq!(other(&mut b).await, "[1 {4}]");
+    assert_eq!(peek(&mut b, "10", "1").await, "[1 {4}]");
+    b.ask(&["CONFIG", "SET", "maxmemory", "0"]).await;
+    assert_eq!(other(&mut b).await, "[1 {4}]");
+    assert_eq!(peek(&mut b, "10", "1").await, "[]");
 }
 
 #[tokio::test]

@@ -272,6 +272,11 @@ impl Keys {
         format!("{}rs.fair.{queue}", self.prefix)
     }
 
+    /// Returns the lease of the worker that sorts a fair queue. The name is ours.
+    pub fn fair_sorter(&self, queue: &str) -> String {
+        format!("{}rs.sorter.{queue}", self.prefix)
+    }
+
     /// Returns what the names of the lists of a queue's groups begin with. A number follows.
     pub fn fair_lists(&self, queue: &str) -> String {
         self.queue(&format!("{queue}{FAIR}"), 0)

@@ -11,8 +11,9 @@
 //!   their old order.
 //! * Once claimed, a message of a group is like any other of the queue: it is given back and restored
 //!   to the queue's own list, and sorted again.
-//! * Any number of workers may sort at once, while others claim. The script moves what is at the head
-//!   now, as far as this worker has read it before.
+//! * Workers may sort while others claim. The script moves what is at the head now, as far as this
+//!   worker has read it before. One worker sorts a queue at a time, by a lease. That only saves work:
+//!   if two do, nothing is moved twice.
 //! * A key has a group while messages of it wait. There are at most [`MOST_FAIR_GROUPS`]; further keys
 //!   share groups.
 //! * A worker that does not sort a queue still empties its groups. Other workers may sort it, or have
@@ -44,6 +45,10 @@ const BATCH_BYTES: usize = 4 << 20;
 
 /// The most calls for one queue before the others get their turn.
 const ROUNDS: usize = 40;
+
+/// How long a worker has the lease of a queue that it sorts. It is longer than the wait between two
+/// looks, so that a worker keeps it while there is something to sort.
+const LEASE: Duration = Duration::from_secs(1);
 
 /// The wait between two looks: it grows to the longest while there is nothing to sort.
 const SHORTEST: Duration = Duration::from_millis(20);
@@ -174,6 +179,8 @@ struct Lists {
     own: Vec<String>,
     /// The hash of its groups.
     groups: String,
+    /// The lease of the worker that sorts it.
+    sorter: String,
     /// What the names of the lists of groups begin with.
     before: String,
     /// What follows the number, for each priority step.
@@ -185,6 +192,7 @@ impl Lists {
         let keys = &session.layout.keys;
         Lists {
             groups: keys.fair(queue),
+            sorter: keys.fair_sorter(queue),
             before: keys.fair_lists(queue),
             after: keys.step_suffixes(),
             own: keys.queue_lists(queue),
@@ -212,11 +220,14 @@ impl Session {
         all
     }
 
-    /// Returns the messages at the head of the most urgent list that has any, and its step.
+    /// Returns the messages at the head of the most urgent list that has any, and its step. While
+    /// another worker sorts the queue, there are none.
     async fn peek(&mut self, lists: &Lists) -> (usize, Vec<Vec<u8>>) {
         let count = lists.own.len();
-        let mut call = scripts::call(&scripts::FAIR_PEEK, count, count + 2, 64 * count);
-        call.arg(&lists.own).arg(BATCH).arg(BATCH_BYTES);
+        let mut call = scripts::call(&scripts::FAIR_PEEK, count + 1, count + 5, 64 * count);
+        call.arg(&lists.own).arg(&lists.sorter);
+        call.arg(BATCH).arg(BATCH_BYTES);
+        call.arg(self.layout.instance()).arg(LEASE.as_millis());
         let read = |value| {
             let Value::Array(items) = value else {
                 return None;
