@@ -32,6 +32,14 @@ async fn open(url: &str) -> Result<Connection, Failure> {
     Connection::open(&endpoint, &options).await
 }
 
+/// Opens a connection whose owner sends heartbeats.
+async fn beating(url: &str) -> Connection {
+    let endpoint = AmqpEndpoint::from_url(url).unwrap();
+    let mut options = ConnectOptions::new("test/role");
+    (options.connect_timeout, options.heartbeat) = (LONG, 60);
+    Connection::open(&endpoint, &options).await.unwrap()
+}
+
 async fn confirming(url: &str) -> Connection {
     let mut connection = open(url).await.unwrap();
     connection.open_confirming(POSTS).await.unwrap();
@@ -159,6 +167,17 @@ async fn a_new_channel_has_nothing_of_the_old_one(connection: &mut Connection) {
     assert_eq!(answer, Ok(Ok(Reply::Done)));
 }
 
+/// A user who may only write to a queue creates it, and posts to it.
+async fn a_user_who_may_not_read_creates_queues(node: &VirtualHost, connection: &mut Connection) {
+    let may_read = |pattern: &str| node.permit("guest", [".*", ".*", pattern]).unwrap();
+    may_read("^$");
+    let found = connection.find_queue(LOOKS, &Queue::durable("mute")).await;
+    assert_eq!(found, Ok(Ok(())));
+    let answers = publish(connection, &[message("mute", "1", b"x")]).await;
+    assert_eq!(answers, [Confirm::Taken]);
+    may_read(".*");
+}
+
 #[tokio::test]
 async fn queues_are_found_and_messages_come_through() {
     let node = RabbitMq::shared().unwrap();
@@ -189,6 +208,7 @@ async fn queues_are_found_and_messages_come_through() {
     assert_eq!(answers[..4], wanted);
     assert!(matches!(answers[4], Confirm::Refused(_)), "{answers:?}");
 
+    a_user_who_may_not_read_creates_queues(&node, &mut connection).await;
     messages_alike_are_told_apart(&mut connection).await;
 
     // A missing queue is created as Celery does; an existing one stays as it is.
@@ -307,10 +327,15 @@ async fn alarms_freezes_and_refusals() {
     assert_eq!(answers, [Some(Confirm::Taken)]);
     assert_eq!(connection.blocked(), None);
 
-    // Heartbeats keep an idle connection, and show that a server is frozen.
-    let mut beating = open(&format!("{url}?heartbeat=1")).await.unwrap();
+    // Heartbeats keep an idle connection, and show that a server is frozen. A connection that its
+    // owner does not serve has none, so that the server keeps it, too.
+    let url = format!("{url}?heartbeat=1");
+    let mut beating = beating(&url).await;
+    let mut unserved = confirming(&url).await;
     let idle = timeout(Duration::from_secs(5), beating.event()).await;
     assert!(idle.is_err(), "{idle:?}");
+    let answers = publish(&mut unserved, &late).await;
+    assert_eq!(answers, [Confirm::Taken]);
     node.pause();
     let frozen = timeout(LONG, beating.event()).await.unwrap();
     node.resume();

@@ -31,9 +31,12 @@ pub struct ConnectOptions {
     pub connect_timeout: Duration,
     /// Limit for each answer.
     pub response_timeout: Duration,
+    /// How long a publication waits while the server reads from no publisher. `None`: without a limit.
+    pub blocked_timeout: Option<Duration>,
     /// Name shown by `rabbitmqctl list_connections`.
     pub name: String,
-    /// The interval of heartbeats in seconds that is proposed if the URL names none; 0 for none.
+    /// The interval of heartbeats in seconds that is proposed if the URL names none. 0: there are
+    /// none, whatever the URL says. An owner that does not always wait for events sends none.
     pub heartbeat: u16,
     /// The highest number of a channel.
     pub channel_max: u16,
@@ -42,8 +45,8 @@ pub struct ConnectOptions {
 }
 
 impl ConnectOptions {
-    /// Returns the defaults for a connection of this name: 5 s to connect, 30 s for an answer, no
-    /// heartbeats, 16 channels, bodies up to the limit of a session.
+    /// Returns the defaults for a connection of this name: 5 s to connect, 30 s for an answer
+    /// except during an alarm of the server, no heartbeats, 16 channels, bodies up to the limit of a session.
     ///
     /// A server that stores many messages may answer late. An answer that counts as missing makes
     /// the worker publish again, so the limit is long.
@@ -51,6 +54,7 @@ impl ConnectOptions {
         ConnectOptions {
             connect_timeout: Duration::from_secs(5),
             response_timeout: Duration::from_secs(30),
+            blocked_timeout: None,
             name: name.into(),
             heartbeat: 0,
             channel_max: 16,
@@ -76,6 +80,7 @@ pub struct Connection {
     pub(super) beats: Option<(Heartbeats, Instant)>,
     blocked: Option<String>,
     response_timeout: Duration,
+    blocked_timeout: Option<Duration>,
 }
 
 impl fmt::Debug for Connection {
@@ -85,7 +90,7 @@ impl fmt::Debug for Connection {
 }
 
 impl Connection {
-    pub(super) fn new(transport: Transport, session: Session, response_timeout: Duration) -> Self {
+    pub(super) fn new(transport: Transport, session: Session, options: &ConnectOptions) -> Self {
         Connection {
             transport,
             session,
@@ -96,7 +101,8 @@ impl Connection {
             put_off: VecDeque::new(),
             beats: None,
             blocked: None,
-            response_timeout,
+            response_timeout: options.response_timeout,
+            blocked_timeout: options.blocked_timeout,
         }
     }
 
@@ -380,6 +386,11 @@ impl Connection {
     /// Returns the time limit of an answer.
     pub(super) fn response_timeout(&self) -> Duration {
         self.response_timeout
+    }
+
+    /// Returns how long a publication waits while the server reads from no publisher.
+    pub(super) fn blocked_timeout(&self) -> Option<Duration> {
+        self.blocked_timeout
     }
 
     /// Ends the connection in order: the server has then carried out everything that was sent, and

@@ -70,14 +70,16 @@ impl Connection {
         let stream = stream.map_err(|error| Failure::Connect(in_words(&error)))?;
         let mut session = SessionOptions::new(endpoint.login(), endpoint.vhost());
         session.name.clone_from(&options.name);
-        session.heartbeat = match endpoint.heartbeat() {
-            0 => options.heartbeat,
-            of_url => of_url,
+        session.heartbeat = match (options.heartbeat, endpoint.heartbeat()) {
+            // The owner sends none while the connection is idle, and the server would close it.
+            (0, _) => 0,
+            (interval, 0) => interval,
+            (_, of_url) => of_url,
         };
         session.channel_max = options.channel_max;
         session.max_body = options.max_body;
         let session = Session::new(session);
-        let mut connection = Connection::new(stream, session, options.response_timeout);
+        let mut connection = Connection::new(stream, session, options);
         match connection.log_in().await {
             Ok(()) => Ok(connection),
             Err(failure) => Err(connection.not_entered(failure)),

@@ -68,7 +68,7 @@ impl Connection {
     /// answer at the place of its message. Places that have an answer already are left out, so that
     /// a call can be repeated on another connection.
     ///
-    /// While an alarm of the server lasts, the call waits without a limit.
+    /// While an alarm of the server lasts, the call waits for the `blocked_timeout` of the options.
     ///
     /// # Errors
     /// Any [`Failure`] ends the connection. It is then unknown whether the messages without an
@@ -163,12 +163,22 @@ impl Connection {
     async fn event_unless_late(&mut self, channel: u16) -> Result<Event, Failure> {
         /// How often the wait looks whether the alarm has ended.
         const LOOK: Duration = Duration::from_secs(1);
-        let mut deadline = Instant::now() + self.response_timeout();
+        let start = Instant::now();
+        let mut deadline = start + self.response_timeout();
         let mut sent = self.sent();
         loop {
             let look = deadline.min(Instant::now() + LOOK);
             if let Ok(event) = timeout_at(look, self.new_event()).await {
                 return event;
+            }
+            if let Some(reason) = self.blocked()
+                && self
+                    .blocked_timeout()
+                    .is_some_and(|most| start.elapsed() >= most)
+            {
+                return Err(Failure::Silent(format!(
+                    "the server blocks publishers: {reason}"
+                )));
             }
             let goes_on = self.sent() != sent;
             sent = self.sent();

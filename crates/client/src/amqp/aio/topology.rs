@@ -215,9 +215,9 @@ impl Connection {
         for request in [&exchange, &binding] {
             match self.ask_opening(channel, request).await? {
                 Ok(_) => {}
-                // An exchange of another kind has this name. The queue gets what is published to the
-                // exchange without a name in any case.
-                Err(close) if close.code == PRECONDITION_FAILED => {}
+                // An exchange of another kind has this name, or the user may only write to the queue.
+                // The queue gets what is published to the exchange without a name in any case.
+                Err(close) if matches!(close.code, PRECONDITION_FAILED | ACCESS_REFUSED) => {}
                 Err(close) => return Ok(Err(close)),
             }
         }

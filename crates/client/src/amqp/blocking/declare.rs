@@ -9,7 +9,7 @@ use super::client::Client;
 use super::link::{Link, OTHERS, unexpected_reply};
 use super::post::{Home, Post};
 use crate::amqp::declaration::{self, NOT_FOUND, PRECONDITION_FAILED};
-use crate::amqp::{Queue, QueueState, QueueType};
+use crate::amqp::{ACCESS_REFUSED, Queue, QueueState, QueueType};
 use crate::blocking::Wait;
 use crate::error::ClientError;
 
@@ -250,6 +250,9 @@ fn bind_as_celery(link: &mut Link, home: Home<'_>, wait: &mut Wait<'_>) -> Resul
         match link.ask(request, wait, "the answer to the binding of a queue")? {
             Ok(Reply::Done) => {}
             Ok(other) => return Err(unexpected_reply(&other)),
+            // The user may write to the queue, and not read it. It exists now, and gets what is
+            // published to the exchange without a name in any case.
+            Err(close) if close.code == ACCESS_REFUSED && home.exchange == home.queue => {}
             Err(close) => return Err(ClientError::Broker(close)),
         }
     }
