@@ -201,7 +201,7 @@ pub(crate) struct Complete {
 }
 
 /// The fields of a dead letter besides the message.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Letter {
     pub(crate) queue: Arc<str>,
     pub(crate) id: String,
@@ -228,8 +228,19 @@ pub(crate) struct Settled {
     pub(crate) lost: Vec<usize>,
     /// Settlements that the broker refused, and why. Their deliveries are still held.
     pub(crate) failed: Vec<(usize, String)>,
+    /// Settlements that the broker did not carry out for a reason that the log names already. Their
+    /// deliveries come again.
+    pub(crate) put_off: Vec<usize>,
     /// `true` if the batch was sent again, so that "lost" may mean "done by the first try".
     pub(crate) repeated: bool,
+}
+
+impl Settled {
+    /// Returns `true` if this settlement was carried out.
+    pub(crate) fn has(&self, at: usize) -> bool {
+        let has_failed = self.failed.iter().any(|(failed, _)| *failed == at);
+        !has_failed && !self.put_off.contains(&at) && !self.lost.contains(&at)
+    }
 }
 
 impl Settlement {

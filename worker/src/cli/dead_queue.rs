@@ -98,10 +98,13 @@ async fn each(
             letters.find(&mut places).await?
         };
         let Some(letter) = next else { break };
-        if act(letters, &letter).await? {
-            count += 1;
-        } else {
-            good = false;
+        match act(letters, &letter).await {
+            Ok(true) => count += 1,
+            Ok(false) => good = false,
+            Err(failure) => {
+                println!("{count} {done}");
+                return Err(failure);
+            }
         }
     }
     for place in &places {

@@ -270,9 +270,8 @@ impl<O: Outbound, E: Backend> Settling<O, E> {
             let Some(name) = self.noted.remove(&settlement.tag) else {
                 continue;
             };
-            let has_failed = settled.failed.iter().any(|(failed, _)| *failed == at);
             let has_ended = matches!(settlement.fate, Fate::Ack | Fate::Dead(_));
-            if has_ended && !has_failed && !settled.lost.contains(&at) {
+            if has_ended && settled.has(at) {
                 names.push(name);
             }
         }
@@ -360,8 +359,15 @@ impl<O: Outbound, E: Backend> Settling<O, E> {
         failpoint!("settle");
         let settled = self.outbound.settle(&batch).await;
         failpoint!("settled");
-        for letter in batch.iter().flat_map(Settlement::letters) {
-            self.observers.dead_letter(&letter.cause);
+        for (at, settlement) in batch.iter().enumerate() {
+            // What the broker has not put to the dead letters comes again.
+            if settled.failed.iter().all(|(failed, _)| *failed != at)
+                && !settled.put_off.contains(&at)
+            {
+                for letter in settlement.letters() {
+                    self.observers.dead_letter(&letter.cause);
+                }
+            }
         }
         let tags: Vec<Tag> = batch.iter().map(|settlement| settlement.tag).collect();
         if !settled.repeated {
@@ -396,8 +402,7 @@ impl<O: Outbound, E: Backend> Settling<O, E> {
             return;
         }
         for (at, settlement) in batch.iter().enumerate() {
-            let failed = settled.failed.iter().any(|(failed, _)| *failed == at);
-            if failed || settled.lost.contains(&at) {
+            if !settled.has(at) {
                 continue;
             }
             for outgoing in settlement.published() {

@@ -18,6 +18,7 @@ use crate::broker::{Broker, DeadLetter, Depth, Reachable};
 use crate::redis::Redis;
 use crate::rig::Rig;
 
+mod letters;
 mod refusals;
 
 mod classic {
@@ -59,6 +60,7 @@ pub struct Raw {
     content_encoding: Option<String>,
     id: Option<String>,
     priority: Option<u8>,
+    expiration: Option<String>,
     headers: Option<TableBuf>,
     body: Vec<u8>,
 }
@@ -73,6 +75,7 @@ impl Raw {
                 content_encoding: short(&self.content_encoding),
                 correlation_id: short(&self.id),
                 priority: self.priority,
+                expiration: short(&self.expiration),
                 delivery_mode: Some(2),
                 headers: self.headers.as_ref().map(TableBuf::as_table),
                 ..Properties::default()
@@ -90,6 +93,7 @@ impl From<AmqpMessage> for Raw {
             content_encoding: Some(message.content_encoding),
             id: Some(message.correlation_id),
             priority: message.priority,
+            expiration: None,
             headers: Some(message.headers),
             body: message.body,
         }

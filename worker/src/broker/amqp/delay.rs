@@ -21,6 +21,8 @@ const DELIVERY: &str = "celery_delayed_delivery";
 const LONGEST_NAME: usize = 255 - 2 * LEVELS as usize;
 /// RabbitMQ's code for something that does not exist.
 const NOT_FOUND: u16 = 404;
+/// RabbitMQ's code for something that exists with other arguments.
+const PRECONDITION_FAILED: u16 = 406;
 
 /// A message that is due within this time is not worth the way through the levels.
 pub(super) const SOON: Duration = Duration::from_millis(1_500);
@@ -46,23 +48,17 @@ pub(super) fn routing_key(wait: Duration, queue: &str) -> String {
     key
 }
 
-/// Creates the levels unless they exist. Levels that another program has created stay as they are.
-/// The channel should have no other use, because the server may close it.
+/// Creates all levels, as far as they are missing. The program that has created the entrance may
+/// have been ended before it was done: Celery begins with the entrance.
 ///
 /// # Errors
-/// The inner error is a refusal. Any [`Failure`] ends the connection.
-pub(super) async fn prepare(
+/// Like [`bind`].
+pub(super) async fn complete(
     connection: &mut Connection,
     channel: u16,
 ) -> Result<Result<(), Close>, Failure> {
-    let entrance = entrance();
-    let look = exchange(&entrance, true).map_err(Failure::Unsendable)?;
-    match connection.ask_opening(channel, &look).await? {
-        Ok(_) => return Ok(Ok(())),
-        Err(close) if close.code == NOT_FOUND => {}
-        Err(close) => return Ok(Err(close)),
-    }
-    // The lowest level comes first, and the entrance last: a program that finds it finds all.
+    // The lowest level comes first, so that a message that finds the entrance finds all levels, or
+    // comes back.
     for number in 0..LEVELS {
         let (name, next) = match number {
             0 => (level(0), DELIVERY.to_owned()),
@@ -81,31 +77,58 @@ pub(super) async fn prepare(
         ];
         for request in requests {
             let request = request.map_err(Failure::Unsendable)?;
-            if let Err(close) = connection.ask_opening(channel, &request).await? {
-                return Ok(Err(close));
+            match connection.ask_opening(channel, &request).await? {
+                Ok(_) => {}
+                // Another program has declared the queue otherwise.
+                Err(close) if is_other_queue(&close) => {}
+                Err(close) => return Ok(Err(close)),
             }
         }
     }
     Ok(Ok(()))
 }
 
-/// Binds a queue, so that it gets its messages once they are due. Returns `false` if its name is too
-/// long for that.
+/// Returns `true` if a queue was to be declared, and exists with other arguments.
+fn is_other_queue(close: &Close) -> bool {
+    /// The numbers of `queue.declare`.
+    const DECLARE: (u16, u16) = (50, 10);
+    close.code == PRECONDITION_FAILED && close.method == DECLARE
+}
+
+/// Returns `true` if the name of a queue is short enough for its binding.
+pub(super) fn fits(queue: &str) -> bool {
+    queue.len() <= LONGEST_NAME
+}
+
+/// Binds a queue whose name [`fits`], so that it gets its messages once they are due. Creates the
+/// levels unless they exist; those that another program has created stay as they are. The channel
+/// should have no other use, because the server may close it.
 ///
 /// # Errors
-/// Like [`prepare`].
+/// The inner error is a refusal. Any [`Failure`] ends the connection.
 pub(super) async fn bind(
     connection: &mut Connection,
     channel: u16,
     queue: &str,
-) -> Result<Result<bool, Close>, Failure> {
-    if queue.len() > LONGEST_NAME {
-        return Ok(Ok(false));
-    }
+) -> Result<Result<(), Close>, Failure> {
+    let entrance = entrance();
+    let look = exchange(&entrance, true).map_err(Failure::Unsendable)?;
     let key = format!("{}{queue}", "*.".repeat(LEVELS as usize));
     let binding = bind_queue(queue, DELIVERY, &key).map_err(Failure::Unsendable)?;
+    let found = match connection.ask_opening(channel, &look).await? {
+        Ok(_) => connection.ask_opening(channel, &binding).await?,
+        Err(close) => Err(close),
+    };
+    match found {
+        // The entrance or the exchange of the messages that are due is missing.
+        Err(close) if close.code == NOT_FOUND => {}
+        found => return Ok(found.map(drop)),
+    }
+    if let Err(close) = complete(connection, channel).await? {
+        return Ok(Err(close));
+    }
     let bound = connection.ask_opening(channel, &binding).await?;
-    Ok(bound.map(|_| true))
+    Ok(bound.map(drop))
 }
 
 /// Returns the arguments of the queue of a level, as Celery declares it by default.

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use celery_client::amqp::AmqpEndpoint;
 use celery_client::amqp::aio::{Confirm, ConnectOptions, Connection, Failure};
@@ -22,6 +23,11 @@ const TAKING: u16 = 1;
 const CONFIRMING: u16 = 2;
 /// RabbitMQ's code for something that does not exist.
 const NOT_FOUND: u16 = 404;
+/// How long an answer may take.
+const ANSWER: Duration = Duration::from_secs(10);
+/// How long a letter waits that is put back while RabbitMQ is short of memory or disk space. It reads
+/// nothing from publishers then, maybe for hours.
+const ALARM: Duration = Duration::from_secs(3);
 /// The cause of a letter that is the signature of a task, not a message.
 const FOLLOW_UP: &str = "follow-up";
 
@@ -117,7 +123,9 @@ impl Letters {
     /// # Errors
     /// Any [`Failure`] of the connection.
     pub(crate) async fn open(endpoint: &AmqpEndpoint) -> Result<Self, Failure> {
-        let options = ConnectOptions::new("celery-worker/cli");
+        let mut options = ConnectOptions::new("celery-worker/cli");
+        options.response_timeout = ANSWER;
+        options.blocked_timeout = Some(ALARM);
         let mut connection = Connection::open(endpoint, &options).await?;
         let left = match connection.look_at_queue(TAKING, dead::QUEUE).await? {
             Ok(Some(state)) => state.messages,
@@ -214,7 +222,14 @@ impl Letters {
         let published = self
             .connection
             .publish_all(CONFIRMING, &publications, &mut answer);
-        published.await?;
+        published.await.map_err(|failure| match failure {
+            Failure::Silent(why) => Failure::Silent(format!(
+                "{why}. The outcome for the letter {} is unknown: its message may be in the queue \
+                 {queue}, too",
+                letter.place
+            )),
+            failure => failure,
+        })?;
         match answer {
             [Some(Confirm::Taken)] => {
                 self.delete(letter).await?;

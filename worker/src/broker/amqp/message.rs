@@ -5,6 +5,7 @@
 //! begun. The value is `<retries>:<count>`: a program that copies unknown headers into a retry, as
 //! Python's worker does, must not pass the count on to it.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -16,6 +17,7 @@ use celery_protocol::message::{
 use celery_protocol::serializer::Serializer;
 
 use crate::broker::held::{Held, LARGE, Peek};
+use crate::broker::settlement::Letter;
 
 /// The header with the number of redeliveries that have begun.
 const BEGUN: &str = "rs-begun";
@@ -108,8 +110,8 @@ impl Message {
         self.0.redelivered || self.begun().is_some()
     }
 
-    fn properties(&self) -> Properties<'_> {
-        // Properties that cannot be read have made the message a dead letter.
+    /// Returns the properties. Those that cannot be read have made the message a dead letter.
+    pub(super) fn properties(&self) -> Properties<'_> {
         self.0.content.properties().unwrap_or_default()
     }
 
@@ -296,5 +298,24 @@ pub(super) fn publication<'m>(
         properties: Properties::read(header)?.0,
         body,
         ..Publication::default()
+    })
+}
+
+/// Describes a message that [`encode`] has written, for the dead letters.
+///
+/// # Errors
+/// Like [`publication`].
+pub(super) fn describe(queue: &str, bytes: &[u8], cause: &str) -> Result<Letter, AmqpError> {
+    let properties = publication(queue, bytes)?.properties;
+    let headers = properties.headers.unwrap_or_default();
+    let text = |bytes: Option<&[u8]>| {
+        let text = bytes.map(String::from_utf8_lossy);
+        text.map_or_else(String::new, Cow::into_owned)
+    };
+    Ok(Letter {
+        queue: queue.into(),
+        id: text(headers.text("id")?),
+        task: text(headers.text("task")?),
+        cause: cause.to_owned(),
     })
 }

@@ -39,7 +39,7 @@
 //! * `inbound` – the connection that consumes; `consuming` – its requests; `lane` – the
 //!   channel of a queue.
 //! * `link` – the connection of any other role.
-//! * `outbound` – verdicts; `publisher` – messages that must not get lost; `replies` – results as
+//! * `outbound` – verdicts; `piece` – what is published for one; `publisher` – messages that must not get lost; `replies` – results as
 //!   replies.
 //! * `control` – the channel of remote control, `asking` – replies to the worker's own requests;
 //!   `events` – the channel of events.
@@ -60,6 +60,7 @@ mod letters;
 mod link;
 mod message;
 mod outbound;
+mod piece;
 mod publisher;
 mod recount;
 mod replies;

@@ -8,62 +8,37 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use celery_client::amqp::aio::{Confirm, Publication};
-use celery_protocol::amqp::{AmqpError, Properties, TableBuf};
+use celery_client::backoff::Backoff;
+use celery_protocol::amqp::{AmqpError, TableBuf};
 
-use super::dead;
 use super::delay;
 use super::lane::End;
-use super::message::{self, Message};
+use super::message::Message;
+use super::piece::Piece;
 use super::publisher::{Publisher, reason};
 use super::replies::Reply;
 use super::shared::Shared;
 use crate::broker::backend::Backend;
 use crate::broker::outbound::{self, Begin, Begun};
 use crate::broker::settlement::{
-    Chord, Complete, Document, Fate, Join, Letter, Part, Redelivery, ResultStep, Settled,
-    Settlement, Step,
+    Chord, Complete, Document, Fate, Join, Part, Redelivery, ResultStep, Settled, Settlement, Step,
 };
 use crate::broker::tag::Tag;
 use crate::failpoint::failpoint;
 use crate::monitor::Pulse;
 
+/// The shortest and the longest pause before messages come again whose dead letters RabbitMQ does not
+/// take.
+const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+
 /// The part with which a role carries out verdicts.
 pub(crate) struct Outbound {
     shared: Arc<Shared>,
     publisher: Publisher,
-}
-
-/// A message that is published for a settlement.
-enum Piece<'b> {
-    /// A message that the consumer has written.
-    Written(&'b str, &'b [u8]),
-    /// A held message, for a queue and with other headers.
-    Copy(Message, &'b str, TableBuf),
-    /// A text that becomes a dead letter.
-    Note(&'b [u8], TableBuf),
-    /// A result, as a reply.
-    Reply(Box<Reply<'b>>),
-}
-
-impl Piece<'_> {
-    fn publication(&self) -> Result<Publication<'_>, AmqpError> {
-        match self {
-            Piece::Written(queue, bytes) => message::publication(queue, bytes),
-            Piece::Copy(message, queue, headers) => Ok(message.copy(queue, headers)),
-            Piece::Note(body, headers) => Ok(Publication {
-                routing_key: dead::QUEUE,
-                properties: Properties {
-                    headers: Some(headers.as_table()),
-                    // It outlives a restart of the server.
-                    delivery_mode: Some(2),
-                    ..Properties::default()
-                },
-                body,
-                ..Publication::default()
-            }),
-            Piece::Reply(reply) => Ok(reply.publication()),
-        }
-    }
+    /// The pauses before messages come again whose dead letters RabbitMQ does not take.
+    pauses: Backoff,
+    /// `true` once the log says that it does not take them.
+    told: bool,
 }
 
 impl Outbound {
@@ -71,12 +46,85 @@ impl Outbound {
         Outbound {
             shared: Arc::clone(shared),
             publisher: Publisher::new(shared, role, pulse),
+            pauses: Backoff::between(PAUSES.0, PAUSES.1),
+            told: false,
         }
+    }
+
+    /// Publishes what settlements need. What RabbitMQ does not take for good is replaced as far as
+    /// that is possible. Notes which settlements are not carried out.
+    async fn publish<'b>(
+        &mut self,
+        shared: &'b Shared,
+        mut pieces: Vec<(usize, Piece<'b>)>,
+        settled: &mut Settled,
+    ) {
+        let (mut refusal, mut is_taken) = (None, false);
+        while !pieces.is_empty() {
+            let (mut sent, mut publications) = (Vec::new(), Vec::with_capacity(pieces.len()));
+            for (at, piece) in &pieces {
+                match piece.publication() {
+                    Ok(publication) => {
+                        sent.push((*at, piece));
+                        publications.push(publication);
+                    }
+                    Err(error) => settled.failed.push((*at, error.to_string())),
+                }
+            }
+            failpoint!("publish");
+            let published = self.publisher.publish(&publications).await;
+            failpoint!("confirmed");
+            settled.repeated |= published.repeated;
+            let mut instead = Vec::new();
+            for ((at, piece), answer) in sent.into_iter().zip(&published.answers) {
+                match (answer, piece) {
+                    (Confirm::Taken, piece) => is_taken |= piece.is_dead(),
+                    // Its task has ended, whether or not its sender learns of that.
+                    (answer, Piece::Reply(reply)) => reply.refused(&reason(answer)),
+                    (answer, piece) => match piece.instead(answer, &shared.node) {
+                        Some(other) => instead.push((at, other)),
+                        None if piece.is_dead() => {
+                            settled.put_off.push(at);
+                            refusal = Some(reason(answer));
+                        }
+                        None => settled.failed.push((at, reason(answer))),
+                    },
+                }
+            }
+            pieces = instead;
+        }
+        if is_taken {
+            self.pauses.worked();
+            self.told = false;
+        }
+        if let Some(why) = refusal
+            && !std::mem::replace(&mut self.told, true)
+        {
+            tracing::error!(
+                "RabbitMQ does not take dead letters: {why}. Their messages come again after pauses \
+                 of up to {} s",
+                PAUSES.1.as_secs()
+            );
+        }
+    }
+
+    /// Lets deliveries come again after a pause. The server does that, too, if the worker ends.
+    fn return_later(&mut self, tags: Vec<Tag>) {
+        if tags.is_empty() {
+            return;
+        }
+        let (shared, pause) = (Arc::clone(&self.shared), self.pauses.pause());
+        tokio::spawn(async move {
+            tokio::time::sleep(pause).await;
+            let ends = tags.into_iter().map(|tag| (tag, End::Requeue));
+            // What is lost comes again in any case.
+            shared.end(ends.collect()).await;
+        });
     }
 
     /// Returns what is published for a settlement, and how its delivery ends then.
     fn plan<'b>(
-        &self,
+        shared: &'b Shared,
         message: &Message,
         settlement: &'b Settlement,
     ) -> Result<(Vec<Piece<'b>>, End), AmqpError> {
@@ -105,8 +153,7 @@ impl Outbound {
                 }
             },
             Fate::Dead(letter) => {
-                let headers = message.headers_of_letter(self.describe(letter)?);
-                pieces.push(Piece::Copy(message.clone(), dead::QUEUE, headers));
+                pieces.push(Piece::held(message.clone(), letter.clone(), &shared.node)?);
                 End::Ack
             }
         };
@@ -115,9 +162,11 @@ impl Outbound {
                 Step::Publish(outgoing) => {
                     pieces.push(Piece::Written(&outgoing.queue, &outgoing.message));
                 }
-                Step::Note(letter, text) => pieces.push(Piece::Note(text, self.describe(letter)?)),
+                Step::Note(letter, text) => {
+                    pieces.push(Piece::text(text, letter.clone(), &shared.node)?);
+                }
                 Step::Result(ResultStep::Store(document)) => {
-                    let reply = self.reply(document);
+                    let reply = reply(shared, document);
                     pieces.extend(reply.map(|it| Piece::Reply(Box::new(it))));
                 }
                 // There are no chords and no locks.
@@ -125,15 +174,6 @@ impl Outbound {
             }
         }
         Ok((pieces, end))
-    }
-
-    /// Returns a document as a reply, if results are replies.
-    fn reply<'b>(&self, document: &'b Document) -> Option<Reply<'b>> {
-        self.shared.replies?.reply(document)
-    }
-
-    fn describe(&self, letter: &Letter) -> Result<TableBuf, AmqpError> {
-        dead::headers(letter, &self.shared.node)
     }
 
     /// Publishes copies of held messages. Returns, for each, why that failed.
@@ -151,6 +191,11 @@ impl Outbound {
         });
         answers.collect()
     }
+}
+
+/// Returns a document as a reply, if results are replies.
+fn reply<'b>(shared: &Shared, document: &'b Document) -> Option<Reply<'b>> {
+    shared.replies?.reply(document)
 }
 
 /// A held message that is published again, and its place in a call.
@@ -180,49 +225,31 @@ impl outbound::Outbound for Outbound {
 
     async fn settle(&mut self, batch: &[Settlement]) -> Settled {
         let mut settled = Settled::default();
-        let (mut pieces, mut owners, mut ends) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut pieces, mut ends) = (Vec::new(), Vec::new());
+        let shared = Arc::clone(&self.shared);
         for (at, settlement) in batch.iter().enumerate() {
             let Some(message) = self.shared.held(settlement.tag) else {
                 settled.lost.push(at);
                 continue;
             };
-            match self.plan(&message, settlement) {
+            match Self::plan(&shared, &message, settlement) {
                 Ok((planned, end)) => {
-                    owners.extend(planned.iter().map(|_| at));
-                    pieces.extend(planned);
+                    pieces.extend(planned.into_iter().map(|piece| (at, piece)));
                     ends.push((at, end));
                 }
                 Err(error) => settled.failed.push((at, error.to_string())),
             }
         }
-        let (mut sent, mut publications) = (Vec::new(), Vec::with_capacity(pieces.len()));
-        for (piece, at) in pieces.iter().zip(&owners) {
-            match piece.publication() {
-                Ok(publication) => {
-                    sent.push((*at, piece));
-                    publications.push(publication);
-                }
-                Err(error) => settled.failed.push((*at, error.to_string())),
-            }
-        }
-        if !publications.is_empty() {
-            failpoint!("publish");
-            let published = self.publisher.publish(&publications).await;
-            failpoint!("confirmed");
-            settled.repeated = published.repeated;
-            for ((at, piece), answer) in sent.iter().zip(&published.answers) {
-                match (answer, piece) {
-                    (Confirm::Taken, _) => {}
-                    // Its task has ended, whether or not its sender learns of that.
-                    (answer, Piece::Reply(reply)) => reply.refused(&reason(answer)),
-                    (answer, _) => settled.failed.push((*at, reason(answer))),
-                }
-            }
-        }
+        self.publish(&shared, pieces, &mut settled).await;
+        let later = settled.put_off.iter().map(|at| batch[*at].tag);
+        self.return_later(later.collect());
         // A message whose end failed goes back, and runs again. Its redeliveries are counted.
-        let has_failed = |at: &usize| settled.failed.iter().any(|(failed, _)| failed == at);
-        let failed = settled.failed.iter().map(|(at, _)| (*at, End::Requeue));
-        let ends = ends.into_iter().filter(|(at, _)| !has_failed(at));
+        let failed = settled
+            .failed
+            .iter()
+            .filter(|(at, _)| !settled.put_off.contains(at));
+        let failed = failed.map(|(at, _)| (*at, End::Requeue));
+        let ends = ends.into_iter().filter(|(at, _)| settled.has(*at));
         let mut ends: Vec<(usize, End)> = ends.chain(failed).collect();
         ends.sort_unstable_by_key(|(at, _)| *at);
         ends.dedup_by_key(|(at, _)| *at);
@@ -365,7 +392,10 @@ fn delayed(place: usize, message: &Message, wait: Duration) -> Option<Copy> {
 impl Backend for Outbound {
     /// Sends documents as replies, if results are replies. Otherwise they are elsewhere or nowhere.
     async fn store(&mut self, documents: &[Document]) {
-        let replies: Vec<Reply<'_>> = documents.iter().filter_map(|it| self.reply(it)).collect();
+        let replies: Vec<Reply<'_>> = documents
+            .iter()
+            .filter_map(|it| reply(&self.shared, it))
+            .collect();
         if replies.is_empty() {
             return;
         }

@@ -6,12 +6,15 @@
 //! A batch that met a lost connection is published again, as far as it has no answers. Its messages
 //! may then be in their queues twice: at least once is what RabbitMQ can give.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use celery_client::amqp::aio::{Confirm, Failure, Publication};
 use celery_client::amqp::{Queue, QueueType};
 use celery_client::backoff::Backoff;
+use tokio::time::Instant;
 
 use super::dead;
 use super::delay;
@@ -27,6 +30,9 @@ const OFFERS: u32 = 8;
 /// How often in a row the server may close the connection or the channel while one message alone is
 /// under way. That message then counts as refused.
 const CLOSES: u32 = 5;
+/// How long the broker is not asked again to keep messages after it has refused that. A right may be
+/// given meanwhile.
+const REFUSED: Duration = Duration::from_secs(30);
 /// RabbitMQ's code for a connection that ends because the server stops, or because an operator
 /// closed it.
 const CONNECTION_FORCED: u16 = 320;
@@ -38,8 +44,8 @@ pub(super) struct Publisher {
     bound: HashSet<Arc<str>>,
     /// The number of that connection, and how often queues had changed then.
     bound_by: (Option<u64>, u64),
-    /// `true` once the log says that the broker keeps nothing until it is due.
-    told: bool,
+    /// The queues for which the broker keeps nothing, as the log says, and when it is asked again.
+    refused: HashMap<Arc<str>, Option<Instant>>,
 }
 
 /// What became of a batch.
@@ -57,7 +63,7 @@ impl Publisher {
             link: Link::new(shared, role, pulse),
             bound: HashSet::new(),
             bound_by: (None, 0),
-            told: false,
+            refused: HashMap::new(),
         }
     }
 
@@ -79,7 +85,7 @@ impl Publisher {
         // A message that the server refuses with its whole channel must not stop the others.
         let mut one_by_one = false;
         let mut offers = Backoff::new();
-        let (mut created, mut offered, mut closes) = (BTreeSet::new(), 0, 0);
+        let (mut created, mut offered, mut closes, mut refused) = (BTreeSet::new(), 0, 0, 0);
         while let Some(first) = answers.iter().position(Option::is_none) {
             let tried = self.try_all(messages, &mut answers, one_by_one).await;
             if let Err(failure) = tried {
@@ -97,14 +103,30 @@ impl Publisher {
                 continue;
             }
             self.link.worked();
-            let missing = unroutable(messages, &answers, &created);
-            for name in missing {
-                if self.create(name).await {
+            for missing in unroutable(messages, &answers, &created) {
+                let is_created = match self.create(missing).await {
+                    Ok(is_created) => {
+                        created.insert(missing);
+                        is_created
+                    }
+                    // It may exist now, or be created on the next connection.
+                    Err(failure) => {
+                        self.link.failed(&failure);
+                        repeated = true;
+                        if is_about_a_message(&failure) {
+                            refused += 1;
+                        }
+                        if refused >= CLOSES {
+                            created.insert(missing);
+                        }
+                        true
+                    }
+                };
+                if is_created {
                     again(messages, &mut answers, |message, answer| {
-                        matches!(answer, Confirm::Unroutable(_)) && message.routing_key == name
+                        Missing::by(message, Some(answer)) == Some(missing)
                     });
                 }
-                created.insert(name);
             }
             // A message that may get lost is not worth a wait.
             let is_offered = |message: &Publication<'_>, answer: &Confirm| {
@@ -141,66 +163,80 @@ impl Publisher {
         Ok(())
     }
 
-    /// Creates a queue that no message reaches. Returns `false` if it cannot be created.
-    async fn create(&mut self, name: &str) -> bool {
-        let mut queue = Queue::durable(name);
-        let kind = self.link.shared.options.create_missing;
-        let is_dead_letters = name == dead::QUEUE;
-        if is_dead_letters {
-            queue.arguments = dead::arguments(kind.unwrap_or(QueueType::Classic));
-        } else if let Some(kind) = kind {
-            queue.set_type(kind);
-        } else {
-            return false;
-        }
+    /// Creates what no message reaches. Returns `false` if it cannot be created.
+    ///
+    /// # Errors
+    /// After any [`Failure`] it is unknown whether it exists.
+    async fn create(&mut self, missing: Missing<'_>) -> Result<bool, Failure> {
         let connection = self.link.connection().await;
-        let created = if is_dead_letters {
-            connection.declare_queue(ASKING, &queue).await
-        } else {
-            connection.find_queue(ASKING, &queue).await
+        let created = match missing {
+            Missing::Levels => delay::complete(connection, ASKING).await?,
+            Missing::Queue(dead::QUEUE) => {
+                let mut queue = Queue::durable(dead::QUEUE);
+                let kind = self.link.shared.options.create_missing;
+                queue.arguments = dead::arguments(kind.unwrap_or(QueueType::Classic));
+                let connection = self.link.connection().await;
+                connection.declare_queue(ASKING, &queue).await?
+            }
+            Missing::Queue(name) => {
+                let Some(kind) = self.link.shared.options.create_missing else {
+                    return Ok(false);
+                };
+                let mut queue = Queue::durable(name);
+                queue.set_type(kind);
+                let connection = self.link.connection().await;
+                connection.find_queue(ASKING, &queue).await?
+            }
         };
-        match created {
-            Ok(Ok(())) => true,
-            Ok(Err(close)) => {
-                tracing::error!("Cannot create the queue {name}: {close}");
-                false
-            }
-            Err(failure) => {
-                self.link.failed(&failure);
-                false
-            }
+        if let Err(close) = &created {
+            tracing::error!("Cannot create {missing}: {close}");
         }
+        Ok(created.is_ok())
     }
 
     /// Returns `true` if the broker keeps messages for this queue until they are due. Creates what is
     /// missing for that.
     pub(super) async fn delays(&mut self, queue: &Arc<str>) -> bool {
         let pulse = Arc::clone(&self.link.pulse);
-        pulse.idle(self.link.connection()).await;
-        // A new connection knows nothing.
-        let by = (self.link.opening(), self.link.shared.queue_changes());
-        if self.bound_by != by {
-            self.bound.clear();
-            self.bound_by = by;
-        }
-        if self.bound.contains(queue) {
-            return true;
-        }
-        let bound = pulse.idle(self.bind(queue)).await;
-        let refusal = match bound {
-            Ok(Ok(true)) => {
-                self.bound.insert(Arc::clone(queue));
-                self.told = false;
+        pulse.idle(self.ask_to_delay(queue)).await
+    }
+
+    async fn ask_to_delay(&mut self, queue: &Arc<str>) -> bool {
+        let mut closes = 0;
+        let refusal = loop {
+            self.link.connection().await;
+            // A new connection knows nothing.
+            let by = (self.link.opening(), self.link.shared.queue_changes());
+            if self.bound_by != by {
+                self.bound.clear();
+                self.refused.values_mut().for_each(|until| *until = None);
+                self.bound_by = by;
+            }
+            if self.bound.contains(queue) {
                 return true;
             }
-            Ok(Ok(false)) => "the name of the queue is too long".to_owned(),
-            Ok(Err(close)) => close.to_string(),
-            Err(failure) => {
-                self.link.failed(&failure);
+            let until = self.refused.get(queue).copied().flatten();
+            if until.is_some_and(|until| Instant::now() < until) {
                 return false;
             }
+            match self.bind(queue).await {
+                Ok(Ok(())) => {
+                    self.bound.insert(Arc::clone(queue));
+                    self.refused.remove(queue);
+                    return true;
+                }
+                Ok(Err(refusal)) => break refusal,
+                Err(failure) => {
+                    self.link.failed(&failure);
+                    closes += u32::from(is_about_a_message(&failure));
+                    if closes >= CLOSES {
+                        break failure.to_string();
+                    }
+                }
+            }
         };
-        if !std::mem::replace(&mut self.told, true) {
+        let until = Some(Instant::now() + REFUSED);
+        if self.refused.insert(Arc::clone(queue), until).is_none() {
             tracing::warn!(
                 "RabbitMQ cannot keep the tasks of {queue} until their ETA: {refusal}. They wait in \
                  this worker"
@@ -209,15 +245,47 @@ impl Publisher {
         false
     }
 
-    async fn bind(
-        &mut self,
-        queue: &str,
-    ) -> Result<Result<bool, celery_protocol::amqp::Close>, Failure> {
-        let connection = self.link.connection().await;
-        if let Err(close) = delay::prepare(connection, ASKING).await? {
-            return Ok(Err(close));
+    /// Lets the broker keep messages for a queue. The inner error is the reason why it does not.
+    async fn bind(&mut self, queue: &str) -> Result<Result<(), String>, Failure> {
+        if !delay::fits(queue) {
+            return Ok(Err("the name of the queue is too long".to_owned()));
         }
-        delay::bind(connection, ASKING, queue).await
+        let connection = self.link.connection().await;
+        let bound = delay::bind(connection, ASKING, queue).await?;
+        Ok(bound.map_err(|close| close.to_string()))
+    }
+}
+
+/// What has to exist, so that a message is not returned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Missing<'m> {
+    /// A queue.
+    Queue(&'m str),
+    /// The levels in which messages wait until they are due: another program is about to create
+    /// them, or was ended meanwhile.
+    Levels,
+}
+
+impl<'m> Missing<'m> {
+    /// Returns what has to exist for a message with this answer.
+    fn by(message: &Publication<'m>, answer: Option<&Confirm>) -> Option<Self> {
+        let Some(Confirm::Unroutable(_)) = answer else {
+            return None;
+        };
+        match message.exchange {
+            "" => Some(Missing::Queue(message.routing_key)),
+            name if name == delay::entrance() => Some(Missing::Levels),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Missing<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Missing::Queue(name) => write!(f, "the queue {name}"),
+            Missing::Levels => write!(f, "the queues in which tasks wait for their ETA"),
+        }
     }
 }
 
@@ -236,19 +304,15 @@ fn is_about_a_message(failure: &Failure) -> bool {
     matches!(failure, Failure::Closed(close) if close.code != CONNECTION_FORCED)
 }
 
-/// Returns the queues that do not exist, as far as they are named by messages and were not created
-/// before.
+/// Returns what has to exist for messages that were returned, unless it was created before.
 fn unroutable<'m>(
     messages: &[Publication<'m>],
     answers: &[Option<Confirm>],
-    created: &BTreeSet<&'m str>,
-) -> BTreeSet<&'m str> {
+    created: &BTreeSet<Missing<'m>>,
+) -> BTreeSet<Missing<'m>> {
     let both = messages.iter().zip(answers);
-    let missing = both.filter(|(message, answer)| {
-        message.exchange.is_empty() && matches!(answer, Some(Confirm::Unroutable(_)))
-    });
-    let names = missing.map(|(message, _)| message.routing_key);
-    names.filter(|name| !created.contains(name)).collect()
+    let missing = both.filter_map(|(message, answer)| Missing::by(message, answer.as_ref()));
+    missing.filter(|it| !created.contains(it)).collect()
 }
 
 /// Takes the answers back that fit, so that their messages are published again.

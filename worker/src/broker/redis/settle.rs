@@ -382,6 +382,6 @@ fn read_settled(answer: Value) -> Option<Settled> {
     Some(Settled {
         lost,
         failed,
-        repeated: false,
+        ..Settled::default()
     })
 }

@@ -1,8 +1,10 @@
 //! What RabbitMQ does not take, and what it drops.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use celery_protocol::amqp::{Frame, FrameKind};
+use celery_protocol::amqp::{Frame, FrameKind, Table};
+use celery_protocol::time::Timestamp;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -32,8 +34,8 @@ async fn until_ready(broker: &mut Classic, queue: &str, count: usize) {
 }
 
 #[tokio::test]
-async fn a_message_whose_follow_up_is_refused_is_not_acknowledged() {
-    // The text of a result that is too large for this server.
+async fn a_message_whose_follow_up_has_no_place_is_not_acknowledged() {
+    // The text of a result that is too large for this server, also as a dead letter.
     let large = format!("\"{}\"", "x".repeat(200_000));
     let node = RabbitMqOptions::new().set("max_message_size", "100000");
     let mut broker = Classic::alone(node.start().unwrap()).await;
@@ -57,17 +59,15 @@ async fn a_message_whose_follow_up_is_refused_is_not_acknowledged() {
     };
     amqp.create_missing = None;
     broker
-        .with(async |connection| Classic::declare(connection, "celery").await)
+        .with(async |connection| {
+            Classic::declare(connection, "celery").await?;
+            Classic::declare(connection, "taking").await
+        })
         .await;
     let mut rig = Rig::start(options);
 
-    // A queue that is full, one that is missing, and a message that closes the channel.
-    for (queue, first) in [("full", "5"), ("missing", "5"), ("taking", &*large)] {
-        if queue == "taking" {
-            broker
-                .with(async |connection| Classic::declare(connection, queue).await)
-                .await;
-        }
+    // A queue that is full, and a message that closes the channel.
+    for (queue, first) in [("full", "5"), ("taking", &*large)] {
         post(&mut broker, "celery", &[followed("a", queue)]).await;
         finish(&mut rig, "a", first).await;
         let again = rig.next().await;
@@ -79,26 +79,37 @@ async fn a_message_whose_follow_up_is_refused_is_not_acknowledged() {
         };
         broker
             .with(async |connection| {
-                Classic::declare(connection, queue).await?;
                 connection.ask_opening(LOOKS, &purge).await?.unwrap();
                 Ok(())
             })
             .await;
         rig.settler.finish(again, succeeded("5"));
         until_ready(&mut broker, queue, 1).await;
-        broker.until_depth("celery", 0, 0).await;
+        broker.until_clean().await;
     }
     assert_eq!(broker.dead().await, []);
+
+    // A queue that is missing: the task has run, and what follows becomes a dead letter.
+    post(&mut broker, "celery", &[followed("b", "missing")]).await;
+    finish(&mut rig, "b", "5").await;
+    broker.until_clean().await;
+    assert_eq!(broker.result("b").await["status"], "SUCCESS");
+    let dead = broker.dead().await;
+    let named = dead.iter().map(|it| (&*it.queue, &*it.task, &*it.cause));
+    let named: Vec<_> = named.collect();
+    assert_eq!(named, [("missing", "proj.echo", "unroutable")]);
 }
 
-/// A relay before a server. It closes each connection over which a text is published, as a server
+/// A relay before a server. It closes the first connections over which a text is sent, as a server
 /// does for a message that it cannot handle.
-async fn relay(port: u16, text: &'static str) -> u16 {
+async fn relay(port: u16, text: &'static str, times: usize) -> u16 {
+    let left = Arc::new(AtomicUsize::new(times));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
         loop {
             let (client, _) = listener.accept().await.unwrap();
+            let left = Arc::clone(&left);
             tokio::spawn(async move {
                 let server = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
                 let (mut answers, mut to_server) = server.into_split();
@@ -110,7 +121,9 @@ async fn relay(port: u16, text: &'static str) -> u16 {
                 let (mut seen, mut room) = (Vec::new(), vec![0; 65_536]);
                 while let Ok(count @ 1..) = requests.read(&mut room).await {
                     seen.extend_from_slice(&room[..count]);
-                    if seen.windows(text.len()).any(|part| part == text.as_bytes()) {
+                    let has_text = seen.windows(text.len()).any(|part| part == text.as_bytes());
+                    let next = |left: usize| left.checked_sub(1);
+                    if has_text && left.fetch_update(Relaxed, Relaxed, next).is_ok() {
                         // The server gets nothing of the message, and its last answers arrive first.
                         drop(to_server);
                         let mut to_client = (&mut back).await.unwrap();
@@ -128,6 +141,16 @@ async fn relay(port: u16, text: &'static str) -> u16 {
         }
     });
     address.port()
+}
+
+/// Returns the options of a worker whose connections go through a [`relay`].
+async fn through_relay(broker: &Classic, text: &'static str, times: usize) -> ConsumerOptions {
+    let relay = relay(broker.vhost.port(), text, times).await;
+    let url = broker.vhost.url_on(relay);
+    let endpoint = Arc::new(AmqpEndpoint::from_url(&url).unwrap());
+    let mut options = ConsumerOptions::new(endpoint, "celery@test");
+    options.results = broker.options().results;
+    options
 }
 
 /// Returns the frame with which a server closes a connection.
@@ -154,11 +177,7 @@ fn close() -> Vec<u8> {
 async fn a_message_that_costs_every_connection_is_refused_and_stops_no_other() {
     const MARK: &str = "this closes the connection";
     let mut broker = Classic::start().await;
-    let url = broker.vhost.url_on(relay(broker.vhost.port(), MARK).await);
-    let endpoint = Arc::new(AmqpEndpoint::from_url(&url).unwrap());
-    let mut options = ConsumerOptions::new(endpoint, "celery@test");
-    options.results = broker.options().results;
-    let mut rig = Rig::start(options);
+    let mut rig = Rig::start(through_relay(&broker, MARK, usize::MAX).await);
     post(
         &mut broker,
         "celery",
@@ -175,6 +194,65 @@ async fn a_message_that_costs_every_connection_is_refused_and_stops_no_other() {
     rig.settler.finish(again, succeeded("5"));
     until_ready(&mut broker, "bad", 1).await;
     broker.until_clean().await;
+}
+
+#[tokio::test]
+async fn a_connection_that_is_lost_while_a_queue_is_created_repeats_no_task() {
+    let mut broker = Classic::start().await;
+    broker
+        .with(async |connection| Classic::declare(connection, "celery").await)
+        .await;
+    // The kind of the exchange that belongs to a queue. The queue is there already.
+    let mut rig = Rig::start(through_relay(&broker, "direct", 1).await);
+    post(&mut broker, "celery", &[followed("a", "new")]).await;
+    finish(&mut rig, "a", "5").await;
+    until_ready(&mut broker, "new", 1).await;
+    broker.until_clean().await;
+    let again = rig.deliveries.try_recv();
+    assert!(again.is_err(), "{again:?}");
+}
+
+/// Posts a task that is due in years, and waits until RabbitMQ keeps it.
+async fn kept(broker: &mut Classic, rig: &Rig, count: usize) {
+    let mut far = task("far");
+    far.eta = Some(Timestamp::parse("2999-01-01T00:00:00Z").unwrap());
+    post(broker, "celery", &[far]).await;
+    broker.until_clean().await;
+    broker.until_waiting(rig, count).await;
+    assert_eq!(rig.consumer.parked(), 0);
+}
+
+#[tokio::test]
+async fn a_task_waits_in_rabbitmq_although_its_levels_are_not_complete() {
+    let mut broker = Classic::start().await;
+    broker
+        .with(async |connection| Classic::declare(connection, "celery").await)
+        .await;
+    let rig = Rig::start(through_relay(&broker, "celery_delayed_27", 1).await);
+    // What another program has declared before it was ended. Its queues have another type.
+    let name = Short::new("celery_delayed_27").unwrap();
+    let entrance = Method::ExchangeDeclare {
+        ticket: Reserved::default(),
+        exchange: name,
+        kind: Short::new("topic").unwrap(),
+        passive: false,
+        durable: true,
+        auto_delete: false,
+        internal: false,
+        no_wait: false,
+        arguments: Table::default(),
+    };
+    broker
+        .with(async |connection| {
+            connection.ask_opening(LOOKS, &entrance).await?.unwrap();
+            let mut queue = Queue::durable("celery_delayed_27");
+            queue.arguments.set("x-queue-type", "classic").unwrap();
+            connection.declare_queue(LOOKS, &queue).await?.unwrap();
+            Ok(())
+        })
+        .await;
+    kept(&mut broker, &rig, 1).await;
+    kept(&mut broker, &rig, 2).await;
 }
 
 #[tokio::test]
