@@ -11,8 +11,8 @@ $user = fresh('user');
 $documentation = file_get_contents(__DIR__ . '/../../../docs/reference/php.md');
 preg_match('/ACL SETUSER shop on \'>PASSWORD\'(.*?)^```/ms', $documentation, $rule);
 $rights = array_map(fn ($word) => trim($word, "'"), preg_split('/[\s\\\\]+/', trim($rule[1])));
-preg_match('/purges waiting tasks and handles dead letters needs\s+`(.*?)`/', $documentation, $more);
-array_push($rights, ...explode(' ', $more[1]));
+preg_match('/purges waiting tasks and handles dead letters needs\s+`(.*?)`/s', $documentation, $more);
+array_push($rights, ...preg_split('/\s+/', $more[1]));
 $redis = redis(5);
 $redis->flushDB();
 $place = arguments(['login' => $user, 'password' => 'x', 'vhost' => 5]);
@@ -134,4 +134,4 @@ post: done
 post many: done
 post without waiting: done
 forget: NOPERM %s 'del' %s
-28 rights
+30 rights
