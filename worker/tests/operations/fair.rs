@@ -251,7 +251,7 @@ fn the_groups_of_a_fair_queue_move_with_their_slot() {
             "-l",
             "debug",
         ];
-        start(&mut Command::new(playground()).args(common).args(more))
+        start(Command::new(playground()).args(common).args(more))
     };
     let node = cluster.node(0);
     send(node, &door, "{celery}:work.fair.0", "a", CALLS);
