@@ -3,16 +3,16 @@
 
 use std::time::Duration;
 
-use celery_testkit::{Php, RedisCluster, wait_for};
+use celery_testkit::{Php, Redis, RedisCluster, wait_for};
 
 use crate::busy::{SMALL, at_work, last};
-use crate::poster::Poster;
+use crate::poster::{self, Poster};
 use crate::programs::{Worker, seconds};
 use crate::world::{Kind, PATIENCE, World, by_scale};
 
 /// The longest time without an owner of the slot. The cluster takes two or three seconds; a busy
 /// machine gets this.
-const WITHOUT_OWNER: Duration = Duration::from_secs(20);
+const WITHOUT_OWNER: Duration = Duration::from_secs(30);
 
 /// The nodes that have the slot: the first master, and its replicas, of which there may be two. After the crash of one, the
 /// new owner still has a replica that confirms posts.
@@ -47,12 +47,13 @@ impl Clustered {
         self.world.cluster.as_mut().unwrap()
     }
 
-    /// Lets PHP post during a fault. Each post counts once this number of replicas has it.
-    fn while_php_posts(&mut self, replicas: u32, fault: impl FnOnce(&mut Self)) {
+    /// Lets PHP post during a fault. Each post counts once this number of replicas has it, and has this
+    /// much time.
+    fn while_php_posts(&mut self, replicas: u32, timeout: Duration, fault: impl FnOnce(&mut Self)) {
         at_work(&mut self.world);
         let url = self.world.broker.clone();
         let (first, count) = self.world.expect_posts(Kind::Sleep(0.002), POSTS);
-        let poster = Poster::start(&url, first, count, replicas).unwrap();
+        let poster = Poster::start(&url, first, count, replicas, timeout).unwrap();
         self.world.work_a_little(Duration::from_millis(500));
         fault(self);
         let (failed, slowest) = poster.finish();
@@ -89,6 +90,11 @@ impl Clustered {
         self.world.one_more_soon(Kind::Noop);
     }
 
+    /// Fails if a post has failed although it had more time than the change of the owner takes.
+    fn no_post_failed(&self) {
+        assert_eq!(self.failed, 0, "the log has the reasons");
+    }
+
     fn finish(mut self, times: usize) {
         let slowest = Duration::from_secs_f64(self.slowest);
         self.world.note(format!(
@@ -119,7 +125,7 @@ fn an_ordered_failover_in_a_cluster_loses_nothing() {
     // A node votes again only after twice the time in which another one counts as down.
     clustered.cluster().expect_fault(true).unwrap();
     for _ in 0..times {
-        clustered.while_php_posts(0, |clustered| {
+        clustered.while_php_posts(0, WITHOUT_OWNER, |clustered| {
             let replica = if clustered.world.owner == 0 { 3 } else { 0 };
             clustered.cluster().fail_over(replica).unwrap();
             assert_eq!(clustered.change_owner(), replica);
@@ -127,18 +133,24 @@ fn an_ordered_failover_in_a_cluster_loses_nothing() {
         let owner = clustered.world.owner;
         clustered.cluster().wait_for_replicas(owner, 1).unwrap();
     }
+    clustered.no_post_failed();
     clustered.finish(times);
 }
 
-#[test]
-fn a_crash_of_the_owner_loses_nothing_that_a_replica_confirmed() {
+/// Lets a replica take the slot over again and again, because of a fault of its owner, which then
+/// comes back. Posts may fail until the replica has taken over. What a replica has confirmed stays.
+fn replicas_take_over(
+    scenario: &'static str,
+    begin: impl Fn(&mut Redis),
+    end: impl Fn(&mut Redis),
+) {
     if !has_extension() {
         return;
     }
     let times = by_scale(1, 5, 20);
-    let mut clustered = Clustered::new("Cluster: crash of the owner", 2);
+    let mut clustered = Clustered::new(scenario, 2);
     for _ in 0..times {
-        clustered.while_php_posts(1, |clustered| {
+        clustered.while_php_posts(1, poster::TIMEOUT, |clustered| {
             let owner = clustered.world.owner;
             // What the test has posted must not be lost.
             wait_for(PATIENCE, "a replica to confirm the posts", || {
@@ -146,14 +158,30 @@ fn a_crash_of_the_owner_loses_nothing_that_a_replica_confirmed() {
             })
             .unwrap();
             clustered.cluster().expect_fault(true).unwrap();
-            clustered.cluster().node(owner).kill9();
+            begin(clustered.cluster().node(owner));
             clustered.change_owner();
-            clustered.cluster().node(owner).restart().unwrap();
+            end(clustered.cluster().node(owner));
         });
         let owner = clustered.world.owner;
         clustered.cluster().wait_for_replicas(owner, 2).unwrap();
     }
     clustered.finish(times);
+}
+
+#[test]
+fn a_crash_of_the_owner_loses_nothing_that_a_replica_confirmed() {
+    replicas_take_over("Cluster: crash of the owner", Redis::kill9, |node| {
+        node.restart().unwrap();
+    });
+}
+
+#[test]
+fn a_frozen_owner_loses_nothing_that_a_replica_confirmed() {
+    replicas_take_over(
+        "Cluster: owner frozen",
+        |node| node.pause(),
+        |node| node.resume(),
+    );
 }
 
 #[test]
@@ -165,7 +193,7 @@ fn a_slot_that_moves_loses_nothing_and_wakes_an_idle_worker() {
     let mut clustered = Clustered::new("Cluster: the slot moves", 0);
     for _ in 0..times {
         for (from, to) in [(0, 1), (1, 0)] {
-            clustered.while_php_posts(0, |clustered| {
+            clustered.while_php_posts(0, WITHOUT_OWNER, |clustered| {
                 clustered.move_slot(from, to, Duration::from_millis(500));
             });
         }
@@ -176,5 +204,6 @@ fn a_slot_that_moves_loses_nothing_and_wakes_an_idle_worker() {
             clustered.world.drain(&[]);
         }
     }
+    clustered.no_post_failed();
     clustered.finish(times);
 }

@@ -1,13 +1,14 @@
 <?php
 
 // Posts COUNT tasks `proj.sleep` with ids from s<FIRST> on to the queue `play`, one after another:
-// php poster.php BROKER FIRST COUNT REPLICAS
+// php poster.php BROKER FIRST COUNT REPLICAS TIMEOUT
 //
 // A task whose post fails is posted again with its id until the broker confirms it, so that it may
 // be there twice, but is never missing.
 
-[, $broker, $first, $count, $replicas] = $argv;
+[, $broker, $first, $count, $replicas, $timeout] = $argv;
 ini_set('celery.replicas', $replicas);
+ini_set('celery.post_timeout', $timeout);
 $client = new Celery($broker, null, null, null);
 [$failed, $slowest] = [0, 0.0];
 for ($number = (int) $first; $number < $first + $count; $number++) {
@@ -18,6 +19,7 @@ for ($number = (int) $first; $number < $first + $count; $number++) {
             break;
         } catch (CeleryException $error) {
             $failed++;
+            echo get_class($error), ': ', $error->getMessage(), "\n";
             if (microtime(true) - $begun > 60) {
                 throw $error;
             }

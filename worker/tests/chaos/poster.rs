@@ -2,10 +2,14 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use celery_testkit::{Php, Process};
 
 use crate::world::PATIENCE;
+
+/// The default of `celery.post_timeout`.
+pub const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A PHP that posts tasks.
 pub struct Poster {
@@ -16,8 +20,14 @@ pub struct Poster {
 
 impl Poster {
     /// Starts to post tasks, each of which this number of replicas must have before it counts as
-    /// posted. Returns `None` if the extension was not built.
-    pub fn start(broker: &str, first: u32, count: u32, replicas: u32) -> Option<Self> {
+    /// posted. A post fails after `timeout`. Returns `None` if the extension was not built.
+    pub fn start(
+        broker: &str,
+        first: u32,
+        count: u32,
+        replicas: u32,
+        timeout: Duration,
+    ) -> Option<Self> {
         let extension = Php::built_extension().ok()?;
         let php = Php::new().unwrap();
         php.load(&extension).unwrap();
@@ -26,6 +36,7 @@ impl Poster {
         let mut command = Command::new(&program);
         command.arg(script).arg(broker);
         command.args([first, count, replicas].map(|number| number.to_string()));
+        command.arg(timeout.as_secs().to_string());
         command.env("PHP_INI_SCAN_DIR", php.scan_dir(&program).unwrap());
         let process = Process::spawn("php", &mut command).unwrap();
         Some(Self { process, _php: php })
@@ -43,6 +54,10 @@ impl Poster {
             value.split_whitespace().next().unwrap().to_owned()
         };
         let slowest = value("slowest=").parse().unwrap();
-        (value("failed=").parse().unwrap(), slowest)
+        let failed = value("failed=").parse().unwrap();
+        if failed > 0 {
+            println!("{}", self.process.log());
+        }
+        (failed, slowest)
     }
 }

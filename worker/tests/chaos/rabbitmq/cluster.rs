@@ -9,7 +9,7 @@ use celery_testkit::{Php, Process, RabbitMqOptions, RedisOptions, wait_for};
 
 use crate::busy::LOGGING;
 use crate::fleet::successes;
-use crate::poster::Poster;
+use crate::poster::{self, Poster};
 use crate::programs::seconds;
 use crate::world::{Kind, PATIENCE, World, by_scale};
 
@@ -68,7 +68,7 @@ fn a_killed_node_of_three_loses_nothing() {
         world.rabbit().wait_for_members();
         sync = sync.max(begun.elapsed());
         let (first, count) = world.expect_posts(Kind::Sleep(0.002), POSTS);
-        let poster = Poster::start(&from(turn % NODES), first, count, 0).unwrap();
+        let poster = Poster::start(&from(turn % NODES), first, count, 0, poster::TIMEOUT).unwrap();
         let moment = Duration::from_millis(world.random.u64(100..1_500));
         world.wait_until_open(0, moment);
         let node = world.random.usize(0..NODES);
