@@ -190,6 +190,38 @@ fn steer(flower: &Flower, node: &str) {
     }
 }
 
+/// The commands of Celery's own program, as a person types them.
+#[test]
+fn celery_status_and_control_show_and_steer_a_mixed_fleet() {
+    let redis = Redis::start(RedisOptions::default()).unwrap();
+    let Some(_python) = start_python(&redis, "theirs") else {
+        return;
+    };
+    let _ours = start(&mut playground(&redis, &["-Q", "ours", "-c", "1"]));
+    let celery = |args: &[&str]| {
+        let mut command = python(&redis).unwrap();
+        command.args(["-m", "celery", "-A", "proj"]).args(args);
+        // With the names it returns once both have answered.
+        command.args(["--json", "-t", "30", "-d", &format!("{OURS},{PYTHON}")]);
+        let output = command.output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{args:?}: {output:?}");
+        text
+    };
+    let status = celery(&["status"]);
+    let (answers, counted) = status.split_once('\n').unwrap();
+    let answers: Value = serde_json::from_str(answers).unwrap();
+    let pong = json!({ "ok": "pong" });
+    assert_eq!(answers, json!({ OURS: pong, PYTHON: pong }));
+    assert!(counted.contains("2 nodes online"), "{status}");
+    let limited = celery(&["control", "rate_limit", "proj.add", "7/s"]);
+    let limited: Vec<Value> = serde_json::from_str(&limited).unwrap();
+    let ok = json!({ "ok": "new rate limit set successfully" });
+    for node in [OURS, PYTHON] {
+        assert!(limited.contains(&json!({ node: ok })), "{limited:?}");
+    }
+}
+
 on_each_broker! {
     celery_events_prints_our_events
 }
