@@ -1846,6 +1846,10 @@ namespace Celery {
      *
      * If an answer is lost, a call is repeated. A repeated `replay()` or `delete()` may then return false although the
      * first one did its work.
+     *
+     * RabbitMQ lets a queue be read only from its front. There, each call except count() takes the letters out and
+     * returns them, so another program sees a part of them meanwhile. More than 10,000 letters are refused. A `replay()` is
+     * not repeated; if it fails in between, the message may be in its queue and still be a dead letter.
      */
     final class DeadLetters implements \Countable
     {
@@ -1877,17 +1881,19 @@ namespace Celery {
         public function find(string $place): ?DeadLetter {}
 
         /**
-         * Returns the message of the dead letter at a place as the worker received it, or null.
+         * Returns the message of the dead letter at a place as the worker received it, or null. On RabbitMQ it is the
+         * body; the headers are not included.
          *
          * @throws \CeleryException
          */
         public function message(string $place): ?string {}
 
         /**
-         * Puts the message back into its queue, unchanged, and deletes the dead letter: both or neither, and once.
+         * Puts the message back into its queue, unchanged, and deletes the dead letter: both or neither, and once. On
+         * RabbitMQ the deletion follows the confirm of the message.
          *
          * @return bool false if the dead letter was put back or deleted before
-         * @throws \CeleryException if it cannot be put back, because its queue is unknown or it is the signature of a follow-up
+         * @throws \CeleryException if it cannot be put back, because its queue is unknown or missing, or it is the signature of a follow-up
          */
         public function replay(string $place): bool {}
 

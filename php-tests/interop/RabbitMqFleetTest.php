@@ -5,11 +5,13 @@ namespace CeleryTests\Interop;
 use Celery\Chain;
 use Celery\Chord;
 use Celery\Client;
+use Celery\DeadLetter;
 use Celery\Group;
 use Celery\Result;
 use Celery\TaskException;
 use CeleryTests\Background;
 use CeleryTests\Programs;
+use CeleryTests\Wait;
 use PHPUnit\Framework\TestCase;
 
 /**
@@ -225,6 +227,86 @@ class RabbitMqFleetTest extends TestCase
             $handedOver += $isPythons && str_contains($ours->log(), $received) ? 1 : 0;
         }
         $this->assertGreaterThan(0, $handedOver);
+    }
+
+    /** @dataProvider types */
+    public function test_neither_worker_runs_a_revoked_task(string $type): void
+    {
+        self::fleet($type);
+        $client = self::client($type);
+        $ids = array_map(fn ($n) => "revoked-$type-$n", range(1, self::TIMES));
+        foreach ($ids as $id) {
+            $client->result($id)->revoke();
+        }
+        $nodes = array_map(fn ($name) => "$name.$type@" . gethostname(), ['fleet', 'ours']);
+        Wait::until('both workers', self::WAIT, function () use ($client, $nodes, $ids) {
+            $known = $client->control()->inspect($nodes, timeout: self::WAIT)->revoked();
+
+            return array_filter($nodes, fn ($node) => array_diff($ids, $known[$node] ?? []) !== []) === [];
+        });
+        foreach ($ids as $id) {
+            $client->sendTask('proj.add', [1, 1], taskId: $id);
+        }
+        foreach ($ids as $id) {
+            Wait::until("the end of $id", self::WAIT, fn () => $client->result($id)->ready());
+            $this->assertSame('REVOKED', $client->result($id)->state());
+        }
+        $this->assertSame(3, $client->sendTask('proj.add', [1, 2])->get(self::WAIT));
+    }
+
+    public function test_dead_letters_are_listed_put_back_and_deleted(): void
+    {
+        self::fleet('classic');
+        $ours = 'ours.classic@' . gethostname();
+        $client = self::client('classic')->with(queue: 'fleet.dead');
+        $listen = fn (bool $on) => $on
+            ? $client->control()->addConsumer('fleet.dead', destination: $ours, reply: true, timeout: self::WAIT)
+            : $client->control()->cancelConsumer('fleet.dead', destination: $ours, reply: true, timeout: self::WAIT);
+        $listen(true);
+        $letters = $client->deadLetters();
+        // Other tests may have left some.
+        foreach ($letters->newest(1000) as $letter) {
+            $letters->delete($letter->place);
+        }
+        $nothing = [$letters->newest(), $letters->find('1-1'), $letters->message('1-1'), $letters->replay('1-1'), $letters->delete('1-1')];
+        $this->assertSame([[], null, null, false, false, 0], [...$nothing, count($letters)]);
+
+        $ids = [];
+        foreach (['a', 'b', 'c'] as $argument) {
+            $ids[] = $client->sendTask('proj.unknown', [$argument], ['y' => null])->id;
+            Wait::until('the letter', self::WAIT, fn () => count($letters) === count($ids));
+        }
+        $listen(false);
+        $found = $letters->newest();
+        $this->assertSame(array_reverse($ids), array_map(fn (DeadLetter $letter) => $letter->id, $found));
+        [$c, $b, $a] = $found;
+        $this->assertSame(
+            ['fleet.dead', 'proj.unknown', 'not-registered', $ours, "('b',)", "{'y': None}"],
+            [$b->queue, $b->task, $b->cause, $b->worker, $b->argsrepr, $b->kwargsrepr]
+        );
+        $this->assertGreaterThan(1.7e9, $b->timestamp);
+        $this->assertEquals([[$b, $a], [$c], $b], [$letters->newest(5, before: $c->place), $letters->newest(1), $letters->find($b->place)]);
+        $this->assertSame([['b'], ['y' => null]], array_slice(json_decode($letters->message($b->place), true), 0, 2));
+        // To read changes nothing, and the command of the worker knows the same places.
+        $this->assertCount(3, $letters);
+        $listed = shell_exec(escapeshellarg(Programs::path('celery-worker')) . ' dead list -b ' . escapeshellarg(getenv('AMQP_URL')));
+        $this->assertSame([$a->place, $b->place, $c->place], preg_replace('/ .*/', '', preg_split('/\R/', trim($listed))));
+
+        $this->assertSame([true, false, null], [$letters->replay($b->place), $letters->replay($b->place), $letters->find($b->place)]);
+        $this->assertSame([['fleet.dead' => 1], 2], [$client->queueLengths(), count($letters)]);
+        $this->assertSame([true, false, 1], [$letters->delete($a->place), $letters->delete($a->place), count($letters)]);
+        // What was put back is a message like any other.
+        $listen(true);
+        Wait::until('the letter', self::WAIT, fn () => count($letters) === 2);
+        [$again, $left] = $letters->newest();
+        $this->assertEquals([$b->id, $b->argsrepr, $c], [$again->id, $again->argsrepr, $left]);
+        $listen(false);
+        try {
+            $client->deadLetters()->find('c');
+            $this->fail('no exception');
+        } catch (\ValueError $error) {
+            $this->assertStringContainsString('must be the place of a dead letter', $error->getMessage());
+        }
     }
 
     public function test_the_greatest_priority_comes_first(): void

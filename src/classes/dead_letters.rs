@@ -2,10 +2,11 @@
 
 use std::rc::Rc;
 
-use celery_client::ClientError;
+use celery_client::amqp::blocking as amqp;
 use celery_client::blocking::{Deadline, Wait};
 use celery_client::redis::blocking as redis;
 use celery_client::redis::dead_letters::{Letter, Replayed, is_place};
+use celery_client::{ClientError, Endpoint};
 use ext_php_rs::types::Zval;
 
 use super::client::state::Client;
@@ -23,6 +24,8 @@ use crate::{errors, pool};
 const NAME: &str = "Celery\\DeadLetters";
 pub(super) const TYPE: Type = Type::class(NAME);
 const LETTER: &str = "Celery\\DeadLetter";
+/// The fields of a letter that an object has.
+const FIELDS: [&str; 5] = ["queue", "id", "task", "cause", "worker"];
 
 /// The number of letters or tasks that a call returns if it names none.
 pub(super) const LIMIT: &str = "100";
@@ -99,22 +102,26 @@ pub(super) fn of_client(call: &mut Call<'_>) -> Result<(), Thrown> {
     Ok(())
 }
 
-/// Makes a call of the broker.
+/// Returns the settings of the client that made the object.
+fn config(call: &mut Call<'_>) -> Result<Rc<Config>, Thrown> {
+    let config = call.state::<State>()?.client.clone();
+    config.ok_or_else(|| Thrown::new(Kind::Error, "This object was not made by a client."))
+}
+
+/// Makes a call of the broker: the first for Redis, the second for RabbitMQ.
 fn ask<T>(
     call: &mut Call<'_>,
     what: &str,
-    ask: impl FnOnce(&mut redis::Client, &mut Wait<'_>) -> Result<T, ClientError>,
+    of_redis: impl FnOnce(&mut redis::Client, &mut Wait<'_>) -> Result<T, ClientError>,
+    of_rabbitmq: impl FnOnce(&mut amqp::Client, &mut Wait<'_>) -> Result<T, ClientError>,
 ) -> Result<T, Thrown> {
-    let config = call.state::<State>()?.client.clone();
-    let config =
-        config.ok_or_else(|| Thrown::new(Kind::Error, "This object was not made by a client."))?;
-    let endpoint = config.broker.redis(
-        "deadLetters()",
-        "The worker publishes dead letters to the queue celery.dead; queueLengths('celery.dead') counts them.",
-    )?;
+    let config = config(call)?;
     let deadline = Deadline::after(config.command_timeout());
-    let answer = pool::with_limits(endpoint, config.limits(), deadline, ask)
-        .map_err(|error| errors::command(what, &config.broker, error))?;
+    let answer = match &config.broker.endpoint {
+        Endpoint::Redis(redis) => pool::with_limits(redis, config.limits(), deadline, of_redis),
+        Endpoint::Amqp(amqp) => pool::with_limits(amqp, config.limits(), deadline, of_rabbitmq),
+    };
+    let answer = answer.map_err(|error| errors::command(what, &config.broker, error))?;
     if throw::is_pending() {
         return Err(Thrown::Pending);
     }
@@ -137,48 +144,64 @@ fn place(call: &Call<'_>, index: usize) -> Result<Option<String>, Thrown> {
 
 /// Implements `count()`.
 fn count(call: &mut Call<'_>) -> Result<(), Thrown> {
-    let count = ask(call, "count the dead letters", |client, wait| {
-        client.count_dead_letters(wait)
-    })?;
+    let count = ask(
+        call,
+        "count the dead letters",
+        redis::Client::count_dead_letters,
+        |client, wait| client.count_dead_letters(wait).map(Into::into),
+    )?;
     call.give(int(count));
     Ok(())
 }
 
 /// A letter with what its message says.
 struct Read {
-    letter: Letter,
+    place: String,
+    /// The texts of the fields `queue`, `id`, `task`, `cause` and `worker`.
+    fields: [String; 5],
     summary: Summary,
 }
 
 impl Read {
     /// Reads the message, and drops it.
-    fn of(mut letter: Letter) -> Self {
-        let summary = Summary::of(letter.raw());
-        letter.fields.retain(|(name, _)| name != "raw");
-        Self { letter, summary }
+    fn of(letter: &Letter) -> Self {
+        Self {
+            place: letter.place.clone(),
+            fields: FIELDS.map(|name| letter.field(name).into_owned()),
+            summary: Summary::of(letter.raw()),
+        }
+    }
+
+    /// Reads a message of RabbitMQ, like [`of`](Self::of).
+    fn of_delivered(letter: &amqp::Letter) -> Self {
+        Self {
+            place: letter.description.place.clone(),
+            fields: FIELDS.map(|name| letter.description.field(name).to_owned()),
+            summary: Summary::of_content(&letter.delivery.content),
+        }
     }
 
     fn make(&self) -> Result<Zval, Thrown> {
-        let field = |name| value::string(self.letter.field(name).as_bytes());
+        let [queue, id, task, cause, worker] = &self.fields;
+        let string = |field: &String| value::string(field.as_bytes());
         // The worker writes an empty text if it could not read the name.
-        let known = |name, read: &Option<String>| {
-            let given = self.letter.field(name);
+        let known = |given: &String, read: &Option<String>| {
             text(
-                Some(&*given)
+                Some(&**given)
                     .filter(|it| !it.is_empty())
                     .or(read.as_deref()),
             )
         };
-        let milliseconds = self.letter.place.split('-').next().unwrap_or_default();
+        let milliseconds = self.place.split('-').next().unwrap_or_default();
         let mut timestamp = Zval::new();
         timestamp.set_double(milliseconds.parse::<f64>().unwrap_or(0.0) / 1000.0);
         let properties = [
-            value::string(self.letter.place.as_bytes()),
-            field("queue"),
-            known("id", &self.summary.id),
-            known("task", &self.summary.task),
-            field("cause"),
-            field("worker"),
+            string(&self.place),
+            string(queue),
+            known(id, &self.summary.id),
+            known(task, &self.summary.task),
+            string(cause),
+            string(worker),
             timestamp,
             text(self.summary.argsrepr.as_deref()),
             text(self.summary.kwargsrepr.as_deref()),
@@ -197,12 +220,22 @@ impl Read {
 /// Implements `newest()`.
 fn newest(call: &mut Call<'_>) -> Result<(), Thrown> {
     let (limit, before) = (limit(call, 0)?, place(call, 1)?);
-    let mut found = Vec::new();
-    ask(call, "read the dead letters", |client, wait| {
-        client.newest_dead_letters(before.as_deref(), limit, wait, |letter| {
-            found.push(Read::of(letter));
-        })
-    })?;
+    let found = ask(
+        call,
+        "read the dead letters",
+        |client, wait| {
+            let mut found = Vec::new();
+            client.newest_dead_letters(before.as_deref(), limit, wait, |letter| {
+                found.push(Read::of(&letter));
+            })?;
+            Ok(found)
+        },
+        |client, wait| {
+            client.newest_dead_letters(before.as_deref(), limit, wait, |letter| {
+                Read::of_delivered(&letter)
+            })
+        },
+    )?;
     let mut letters = Vec::with_capacity(found.len());
     for read in &found {
         letters.push(read.make()?);
@@ -211,29 +244,41 @@ fn newest(call: &mut Call<'_>) -> Result<(), Thrown> {
     Ok(())
 }
 
-fn letter(call: &mut Call<'_>) -> Result<Option<Letter>, Thrown> {
+/// Reads the letter that the first argument names.
+fn letter<T>(
+    call: &mut Call<'_>,
+    of_redis: impl FnOnce(Letter) -> T,
+    of_rabbitmq: impl FnOnce(amqp::Letter) -> T,
+) -> Result<Option<T>, Thrown> {
     let place = place(call, 0)?.unwrap_or_default();
-    ask(call, "read the dead letter", |client, wait| {
-        client.dead_letter(&place, wait)
-    })
+    ask(
+        call,
+        "read the dead letter",
+        |client, wait| Ok(client.dead_letter(&place, wait)?.map(of_redis)),
+        |client, wait| Ok(client.dead_letter(&place, wait)?.map(of_rabbitmq)),
+    )
 }
 
 /// Implements `find()`.
 fn find(call: &mut Call<'_>) -> Result<(), Thrown> {
-    let made = match letter(call)? {
-        Some(letter) => Read::of(letter).make()?,
-        None => Zval::null(),
-    };
+    let found = letter(
+        call,
+        |letter| Read::of(&letter),
+        |letter| Read::of_delivered(&letter),
+    )?;
+    let made = found.map_or_else(|| Ok(Zval::null()), |read| read.make())?;
     call.give(made);
     Ok(())
 }
 
-/// Implements `message()`: the bytes that the worker received.
+/// Implements `message()`: the bytes that the worker received. On RabbitMQ, those of the body.
 fn message(call: &mut Call<'_>) -> Result<(), Thrown> {
-    let message = match letter(call)? {
-        Some(letter) => value::large_string(letter.raw())?,
-        None => Zval::null(),
-    };
+    let message = letter(
+        call,
+        |letter| letter.raw().to_vec(),
+        |letter| letter.delivery.content.body,
+    )?;
+    let message = message.map_or_else(|| Ok(Zval::null()), |raw| value::large_string(&raw))?;
     call.give(message);
     Ok(())
 }
@@ -241,9 +286,19 @@ fn message(call: &mut Call<'_>) -> Result<(), Thrown> {
 /// Implements `replay()`.
 fn replay(call: &mut Call<'_>) -> Result<(), Thrown> {
     let place = place(call, 0)?.unwrap_or_default();
-    let replayed = ask(call, "put back the dead letter", |client, wait| {
-        client.replay_dead_letter(&place, wait)
-    })?;
+    let replayed = ask(
+        call,
+        "put back the dead letter",
+        |client, wait| client.replay_dead_letter(&place, wait),
+        |client, wait| {
+            let replayed = client.replay_dead_letter(&place, wait)?;
+            Ok(match replayed {
+                amqp::Replayed::Done => Replayed::Done,
+                amqp::Replayed::Gone => Replayed::Gone,
+                amqp::Replayed::Impossible(why) => Replayed::Impossible(why),
+            })
+        },
+    )?;
     match replayed {
         Replayed::Done => call.give_bool(true),
         Replayed::Gone => call.give_bool(false),
@@ -258,9 +313,12 @@ fn replay(call: &mut Call<'_>) -> Result<(), Thrown> {
 /// Implements `delete()`.
 fn delete(call: &mut Call<'_>) -> Result<(), Thrown> {
     let place = place(call, 0)?.unwrap_or_default();
-    let deleted = ask(call, "delete the dead letter", |client, wait| {
-        client.delete_dead_letter(&place, wait)
-    })?;
+    let deleted = ask(
+        call,
+        "delete the dead letter",
+        |client, wait| client.delete_dead_letter(&place, wait),
+        |client, wait| client.delete_dead_letter(&place, wait),
+    )?;
     call.give_bool(deleted);
     Ok(())
 }

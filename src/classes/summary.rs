@@ -1,6 +1,7 @@
 //! What the API shows of a message that waits, or that is a dead letter: texts of bounded length.
 
-use celery_protocol::message::{DecodeError, DecodeOptions, Task};
+use celery_protocol::amqp::Content;
+use celery_protocol::message::{DecodeError, DecodeOptions, DeliveryInfo, Task};
 use celery_protocol::repr;
 use celery_protocol::serializer::Serializer;
 use celery_protocol::time::Timestamp;
@@ -25,19 +26,23 @@ pub(super) struct Summary {
 impl Summary {
     /// Reads a message as it is in Redis. What cannot be read is missing.
     pub(super) fn of(raw: &[u8]) -> Self {
-        let options = DecodeOptions::default().accept(&[
-            Serializer::Json,
-            Serializer::Msgpack,
-            Serializer::Yaml,
-        ]);
-        let read = match Task::decode_redis_with(raw, &options) {
+        Self::read(Task::decode_redis_with(raw, &options()), raw.len())
+    }
+
+    /// Reads a message of RabbitMQ, like [`of`](Self::of).
+    pub(super) fn of_content(content: &Content) -> Self {
+        let properties = content.properties().unwrap_or_default();
+        let from = DeliveryInfo::default();
+        let task = Task::decode_amqp(&properties, &content.body, &from, false, &options());
+        Self::read(task, content.size())
+    }
+
+    fn read(task: Result<Task, DecodeError>, size: usize) -> Self {
+        let read = match task {
             Ok(task) => Self::of_task(task),
             Err(error) => Self::of_error(&error),
         };
-        Self {
-            size: raw.len(),
-            ..read
-        }
+        Self { size, ..read }
     }
 
     fn of_task(task: Task) -> Self {
@@ -69,6 +74,10 @@ impl Summary {
             None => Ok(Zval::null()),
         }
     }
+}
+
+fn options() -> DecodeOptions<'static> {
+    DecodeOptions::default().accept(&[Serializer::Json, Serializer::Msgpack, Serializer::Yaml])
 }
 
 /// Cuts a text that a sender has written to the length of those written here.

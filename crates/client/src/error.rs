@@ -397,6 +397,16 @@ pub enum ClientError {
     /// RabbitMQ did not take a message, mostly because its queue is full.
     #[error("RabbitMQ did not take the message: the queue may be full")]
     NotTaken,
+    /// The queue of dead letters has more messages than this client takes out to read them.
+    #[error(
+        "{count} messages are in celery.dead, and at most {most} are read at a time; `celery-worker dead` reads all"
+    )]
+    TooManyLetters {
+        /// The number of letters.
+        count: u32,
+        /// The limit.
+        most: u32,
+    },
     /// A message or a name has no form in AMQP.
     #[error("it cannot be sent to RabbitMQ: {0}")]
     Unsendable(AmqpError),
@@ -438,6 +448,7 @@ impl ClientError {
             | Self::Unsendable(_)
             | Self::Amqp(_)
             | Self::Interrupted
+            | Self::TooManyLetters { .. }
             | Self::Forked => false,
         }
     }

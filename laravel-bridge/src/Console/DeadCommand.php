@@ -45,7 +45,8 @@ final class DeadCommand extends Command
             if ($limit === false || $limit < 1 || $limit > self::MOST) {
                 throw new InvalidArgumentException('--limit must be a number from 1 to '.self::MOST);
             }
-            $this->list(array_map(LetterView::line(...), $letters->newest($limit)), count($letters));
+            $total = count($letters);
+            $this->list(array_map(LetterView::line(...), $letters->newest($limit)), $total);
 
             return self::SUCCESS;
         } catch (Throwable $e) {

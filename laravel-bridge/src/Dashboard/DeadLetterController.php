@@ -42,9 +42,11 @@ final class DeadLetterController
         $found = $this->shared->get("dead:{$settings->name}:{$before}", static function () use ($settings, $before): array {
             try {
                 $letters = (new ExtensionTransport($settings))->client()->deadLetters();
+                // A quorum queue counts letters that were read only a moment after they returned.
+                $total = count($letters);
                 $found = $letters->newest(self::PER_PAGE + 1, $before);
 
-                return ['error' => null, 'total' => count($letters), 'letters' => array_map(LetterView::line(...), $found)];
+                return ['error' => null, 'total' => $total, 'letters' => array_map(LetterView::line(...), $found)];
             } catch (Throwable $e) {
                 return ['error' => $e->getMessage(), 'total' => 0, 'letters' => []];
             }

@@ -4,6 +4,7 @@ declare(strict_types=1);
 
 namespace CeleryBridge\Tests\Feature;
 
+use Celery\Client;
 use CeleryBridge\Contracts\Result;
 use CeleryBridge\Events\TaskFailed;
 use CeleryBridge\Exceptions\TaskFailed as TaskRaised;
@@ -12,6 +13,8 @@ use CeleryBridge\Outcomes\Listener;
 use CeleryBridge\Outcomes\Settlement;
 use CeleryBridge\Outcomes\TrackedJobs;
 use CeleryBridge\Tests\fixtures\jobs\FailsOnWorker;
+use CeleryBridge\Tests\fixtures\jobs\ReadsContext;
+use CeleryBridge\Tests\fixtures\jobs\TriesThrice;
 use CeleryBridge\Tests\Support\TestCase;
 use CeleryBridge\Transport\ExtensionTransport;
 use CeleryTests\Background;
@@ -27,11 +30,13 @@ foreach (['Background', 'Programs', 'Wait'] as $class) {
 }
 
 /**
- * Tasks and jobs through a real RabbitMQ to a Python worker, with the results in Redis.
+ * Tasks and jobs through a real RabbitMQ to a Python worker and to one in Rust, with the results in
+ * Redis.
  */
 final class RabbitMqTest extends TestCase
 {
-    private Background $rabbitMq;
+    /** The server of all tests. Each has its queues. */
+    private static ?Background $rabbitMq = null;
 
     private string $url;
 
@@ -52,9 +57,9 @@ final class RabbitMqTest extends TestCase
         } catch (RuntimeException $e) {
             $this->markTestSkipped($e->getMessage());
         }
-        $this->rabbitMq = new Background([$testkit, 'up', 'rabbitmq', '--', 'sh', '-c', 'echo "at <$AMQP_URL>"; exec sleep 600']);
-        $this->rabbitMq->waitForText('at <amqp', 120);
-        preg_match('/at <(\S+)>/', $this->rabbitMq->log(), $found);
+        self::$rabbitMq ??= new Background([$testkit, 'up', 'rabbitmq', '--', 'sh', '-c', 'echo "at <$AMQP_URL>"; exec sleep 600']);
+        self::$rabbitMq->waitForText('at <amqp', 120);
+        preg_match('/at <(\S+)>/', self::$rabbitMq->log(), $found);
         $this->url = $found[1];
         config([
             'celery.connections.default' => ['url' => $this->url, 'result_backend' => $results, 'queue' => 'shop'],
@@ -62,12 +67,11 @@ final class RabbitMqTest extends TestCase
         ]);
     }
 
-    protected function tearDown(): void
+    public static function tearDownAfterClass(): void
     {
-        if (isset($this->rabbitMq)) {
-            $this->rabbitMq->stop(60);
-        }
-        parent::tearDown();
+        self::$rabbitMq?->stop(60);
+        self::$rabbitMq = null;
+        parent::tearDownAfterClass();
     }
 
     public function test_tasks_jobs_and_the_doctor(): void
@@ -151,7 +155,7 @@ final class RabbitMqTest extends TestCase
         $this->assertSame([$id], array_column($state['running'], 'id'));
         $queues = array_column($state['queues'], null, 'name');
         $this->assertSame(['name' => 'shop', 'length' => 0, 'consumers' => 1], $queues['shop']);
-        $this->assertNull($state['dead']);
+        $this->assertSame(0, $state['dead']);
 
         // RabbitMQ does not list what waits, and says how many they are.
         Celery::post('proj.add', [1, 2], 'quiet');
@@ -161,10 +165,7 @@ final class RabbitMqTest extends TestCase
         $this->assertStringContainsString('waitingTasks() is not supported with RabbitMQ', $page['error']);
         $html = (string) $this->get('/celery/queue?queue=quiet')->assertOk()->getContent();
         $this->assertStringContainsString('waitingTasks() is not supported with RabbitMQ', $html);
-        $this->assertStringContainsString('deadLetters() is not supported with RabbitMQ', $read('/dead')['error']);
-        [$code, $output] = $this->command('celery:dead');
-        $this->assertSame(1, $code, $output);
-        $this->assertStringContainsString('deadLetters() is not supported with RabbitMQ', $output);
+        $this->assertSame([null, 0, []], array_map(static fn (string $name): mixed => $read('/dead')[$name], ['error', 'total', 'letters']));
 
         $this->postJson('/celery/revoke', ['_token' => $this->token(), 'id' => $id])->assertOk();
         [$code, $output] = $this->command('celery:inspect', ['question' => 'revoked', '--json' => true]);
@@ -174,6 +175,83 @@ final class RabbitMqTest extends TestCase
         $this->assertSame(0, $code, $output);
         $this->assertStringContainsString('Deleted 2 waiting tasks', $output);
         $worker->signal(SIGKILL);
+    }
+
+    public function test_jobs_on_a_rust_worker(): void
+    {
+        config(['celery.connections.default.queue' => 'rust', 'queue.connections.celery.queue' => 'rust']);
+        $this->command('migrate', ['--force' => true]);
+        $this->createFailedJobsTable();
+        $this->createTasksTable();
+        $this->openDashboard();
+        try {
+            $program = Programs::path('examples/playground');
+        } catch (RuntimeException $e) {
+            $this->markTestSkipped($e->getMessage());
+        }
+        $results = (string) config('celery.connections.default.result_backend');
+        $settings = ['--config', dirname(__DIR__, 2).'/support/rabbitmq.toml', '--result-backend', $results, '-c', '1', '-Q', 'rust', '-l', 'info'];
+        $worker = new Background([$program, '-b', $this->url, ...$settings]);
+        $worker->waitForText(' ready.', 60);
+        $state = fn (string $id): ?string => $this->app->make(TrackedJobs::class)->find('default', $id)?->state;
+
+        // Posts and their results, and a job that is tried as it says and then has failed.
+        $this->assertSame(5, Celery::post('proj.add', [2, 3])->get(60));
+        $job = new TriesThrice('the job');
+        $job->backoff = [0];
+        $failed = (string) Queue::connection('celery')->push($job);
+        $read = (string) Queue::connection('celery')->push(new ReadsContext(false));
+        Wait::until('both outcomes', 60, function () use ($state, $failed, $read): bool {
+            $this->command('celery:listen', ['--once' => true]);
+
+            return [$state($failed), $state($read)] === ['FAILURE', 'SUCCESS'];
+        });
+        $this->assertSame([$failed], DB::table('failed_jobs')->pluck('uuid')->all());
+        $this->assertStringContainsString('ValueError: the job', (string) DB::table('failed_jobs')->value('exception'));
+        $this->assertSame(['the job'], DB::table('tasks')->pluck('name')->all(), 'failed() ran once');
+        $this->assertSame(2, substr_count($worker->log(), "[{$failed}] retry: "), $worker->log());
+
+        // A task that runs is ended from the page, and one that waits behind it never begins.
+        $running = Celery::post('proj.sleep', [600]);
+        $stored = (new Client($this->url, $results))->result($running->id());
+        $waiting = (string) Queue::connection('celery')->push(new ReadsContext(false));
+        Wait::until('the start of the task', 60, static fn () => str_contains($worker->log(), "proj.sleep[{$running->id()}] received"));
+        $this->command('celery:revoke', ['id' => [$waiting]]);
+        $this->postJson('/celery/revoke', ['_token' => $this->token(), 'id' => $running->id(), 'terminate' => 1])->assertOk();
+        Wait::until('both revocations', 60, function () use ($state, $waiting, $stored): bool {
+            $this->command('celery:listen', ['--once' => true]);
+
+            return [$state($waiting), $stored->state()] === ['REVOKED', 'REVOKED'];
+        });
+
+        // What the worker cannot run is a dead letter, which goes back from the page and by command.
+        $id = Celery::post('proj.unknown', [1, 2])->id();
+        $letters = function () use ($id): array {
+            $found = json_decode((string) $this->getJson('/celery/dead')->assertOk()->getContent(), true);
+            $this->assertNull($found['error']);
+            $this->assertContains(array_column($found['letters'], 'id'), [[], [$id]]);
+
+            return $found['letters'];
+        };
+        $letter = Wait::until('the dead letter', 60, static fn (): ?array => $letters()[0] ?? null);
+        $this->assertSame(['proj.unknown', 'rust', 'not-registered'], [$letter['task'], $letter['queue'], $letter['cause']]);
+        $this->getJson("/celery/dead/{$letter['place']}")->assertOk();
+        $this->postJson('/celery/dead/replay', ['_token' => $this->token(), 'places' => [$letter['place']]])->assertOk();
+        $again = Wait::until('its return', 60, static function () use ($letters, $letter): ?array {
+            $now = $letters()[0] ?? null;
+
+            return $now !== null && $now['place'] !== $letter['place'] ? $now : null;
+        });
+        $worker->stop(60);
+        [$code, $output] = $this->command('celery:dead', ['--json' => true]);
+        $this->assertSame([0, [$again]], [$code, json_decode($output, true)['letters']], $output);
+        [$code, $output] = $this->command('celery:dead', ['--replay' => [$again['place']]]);
+        $this->assertSame(0, $code, $output);
+        $this->assertStringContainsString('1 message was put back', $output);
+        [$code, $output] = $this->command('celery:dead', ['--replay' => [$again['place']]]);
+        $this->assertSame(1, $code, $output);
+        $left = (new Client($this->url))->deadLetters()->newest();
+        $this->assertSame([1, []], [Queue::connection('celery')->size(), $left]);
     }
 
     private function failed(Result $result): string

@@ -34,8 +34,9 @@ async fn obey(rabbitmq: &AmqpEndpoint, dead: Dead) -> Result<bool, Failure> {
                 let Some(letter) = letters.next().await? else {
                     break;
                 };
-                let fields = ["queue", "id", "task", "cause"].map(|name| letter.field(name));
-                println!("{}", line_of(&letter.place, fields));
+                let fields =
+                    ["queue", "id", "task", "cause"].map(|name| letter.description.field(name));
+                println!("{}", line_of(&letter.description.place, fields));
             }
             true
         }
@@ -53,7 +54,10 @@ async fn obey(rabbitmq: &AmqpEndpoint, dead: Dead) -> Result<bool, Failure> {
                     Replayed::Done => true,
                     Replayed::Impossible(why) => {
                         let why = one_line(&why);
-                        eprintln!("celery-worker: {} cannot be put back: {why}", letter.place);
+                        eprintln!(
+                            "celery-worker: {} cannot be put back: {why}",
+                            letter.description.place
+                        );
                         false
                     }
                 })
@@ -73,8 +77,8 @@ async fn obey(rabbitmq: &AmqpEndpoint, dead: Dead) -> Result<bool, Failure> {
 }
 
 fn show(letter: &Letter) {
-    println!("place: {}", letter.place);
-    for (name, value) in &letter.fields {
+    println!("place: {}", letter.description.place);
+    for (name, value) in &letter.description.fields {
         println!("{name}: {}", one_line(value));
     }
     let (headers, body) = letter.content();

@@ -7,7 +7,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
-use celery_testkit::{Process, Redis, RedisOptions, wait_for};
+use celery_testkit::{Process, wait_for};
 use serde_json::{Value, json};
 
 use super::broker::{Broker, on_each_broker};
@@ -25,8 +25,8 @@ struct Flower {
 }
 
 impl Flower {
-    fn start(redis: &Redis) -> Option<Self> {
-        let mut command = python_of(redis, "celery-5.7-flower")?;
+    fn start(broker: &impl Broker) -> Option<Self> {
+        let mut command = python_of(broker, "celery-5.7-flower")?;
         // The port is free again at once, and no other program of this test takes it.
         let free = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = free.local_addr().unwrap().port();
@@ -75,15 +75,13 @@ impl Flower {
     }
 }
 
-#[test]
-fn flower_shows_and_steers_a_mixed_fleet() {
-    let redis = Redis::start(RedisOptions::default()).unwrap();
-    let Some(mut asking) = Asking::start(&redis) else {
+fn flower_shows_and_steers_a_mixed_fleet(broker: impl Broker) {
+    let Some(mut asking) = Asking::start(&broker) else {
         return;
     };
-    let mut ours = start(&mut playground(&redis, &["-Q", "ours", "-c", "2"]));
-    let _python = start_python(&redis, "theirs").unwrap();
-    let Some(flower) = Flower::start(&redis) else {
+    let mut ours = start(&mut playground(&broker, &["-Q", "ours", "-c", "2"]));
+    let _python = start_python(&broker, "theirs").unwrap();
+    let Some(flower) = Flower::start(&broker) else {
         return;
     };
     let workers = || flower.json("/api/workers?refresh=1");
@@ -99,8 +97,8 @@ fn flower_shows_and_steers_a_mixed_fleet() {
     }
     for (queue, node) in [("ours", OURS), ("theirs", PYTHON)] {
         let of = |kind: &str| format!("{queue}-{kind}");
-        post(&redis, queue, &of("add"), "proj.add", "[1, 2]");
-        post(&redis, queue, &of("fail"), "proj.fail", "[\"boom\"]");
+        post(&broker, queue, &of("add"), "proj.add", "[1, 2]");
+        post(&broker, queue, &of("fail"), "proj.fail", "[\"boom\"]");
         for (kind, state) in [("add", "SUCCESS"), ("fail", "FAILURE")] {
             let id = of(kind);
             let task = || flower.json("/api/tasks")[&id].clone();
@@ -136,7 +134,7 @@ fn flower_shows_and_steers_a_mixed_fleet() {
         "{registered:?}"
     );
 
-    post(&redis, "ours", "long", "proj.sleep", "[600]");
+    post(&broker, "ours", "long", "proj.sleep", "[600]");
     asking.wait_for(OURS, "active", |active| active[0]["id"] == "long");
     assert_eq!(flower.press("task/revoke/long?terminate=true").0, 200);
     asking.wait_for(OURS, "active", |active| active == &json!([]));
@@ -223,6 +221,7 @@ fn celery_status_and_control_show_and_steer_a_mixed_fleet() {
 }
 
 on_each_broker! {
+    flower_shows_and_steers_a_mixed_fleet
     celery_events_prints_our_events
 }
 

@@ -4,6 +4,7 @@
 //!
 //! * `endpoint`: the address of a RabbitMQ, the login to it and the virtual host, from a URL.
 //! * `queue` and `declaration`: queues, and the requests that look at them and create them.
+//! * [`dead_letters`]: what describes a dead letter.
 //! * `temporary`: the exchanges and queues of remote control and events.
 //! * `aio` (feature `aio`): a connection that an async program owns.
 //! * `blocking` (feature `blocking`): a client without a runtime and with one deadline for each
@@ -11,6 +12,8 @@
 //!
 //! The codec and the state of a connection are in [`celery_protocol::amqp`].
 
+#[cfg(any(feature = "aio", feature = "blocking"))]
+pub mod dead_letters;
 #[cfg(any(feature = "aio", feature = "blocking"))]
 mod declaration;
 mod endpoint;

@@ -10,6 +10,7 @@
 
 mod announce;
 mod connect;
+mod dead_letters;
 mod faults;
 mod lists;
 mod publish;

@@ -48,6 +48,27 @@ pub struct AmqpMessage {
 }
 
 impl AmqpMessage {
+    /// Returns the message that has arrived with these properties, with other headers. It does not
+    /// name the user, which the broker compares with the login.
+    pub fn of(properties: &Properties<'_>, headers: TableBuf, body: Vec<u8>) -> Self {
+        let text = |given: Option<Short<'_>>| given.map(|text| text.text().into_owned());
+        Self {
+            content_type: text(properties.content_type).unwrap_or_default(),
+            content_encoding: text(properties.content_encoding).unwrap_or_default(),
+            headers,
+            delivery_mode: properties.delivery_mode.unwrap_or(PERSISTENT),
+            priority: properties.priority,
+            correlation_id: text(properties.correlation_id).unwrap_or_default(),
+            reply_to: text(properties.reply_to),
+            expiration: text(properties.expiration),
+            message_id: text(properties.message_id),
+            kind: text(properties.kind),
+            app_id: text(properties.app_id),
+            timestamp: properties.timestamp,
+            body,
+        }
+    }
+
     /// Returns the properties in the form of the codec.
     ///
     /// # Errors

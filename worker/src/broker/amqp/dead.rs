@@ -1,22 +1,14 @@
 //! Dead letters: a queue of messages as they came, with headers that say why.
 
 use celery_client::amqp::QueueType;
+pub(super) use celery_client::amqp::dead_letters::QUEUE;
+use celery_client::amqp::dead_letters::{CAUSE, ID, QUEUE_OF, TASK, TIME, WORKER};
 use celery_protocol::amqp::{AmqpError, Properties, TableBuf};
 use celery_protocol::fields::Fields;
 
 use crate::broker::Letter;
 use crate::clock::now;
 
-/// The queue of the dead letters.
-pub(super) const QUEUE: &str = "celery.dead";
-/// The headers that describe a letter: the queue, the id and the name of its task, the cause, the
-/// worker that wrote it, and the time.
-pub(super) const QUEUE_OF: &str = "rs-queue";
-pub(super) const ID: &str = "rs-id";
-pub(super) const TASK: &str = "rs-task";
-pub(super) const CAUSE: &str = "rs-cause";
-pub(super) const WORKER: &str = "rs-worker";
-pub(super) const TIME: &str = "rs-time";
 /// The most dead letters that are kept. The oldest ones go first.
 const MOST: u32 = 100_000;
 /// How often a dead letter may be read by the command that lists them. From RabbitMQ 4 on, a quorum

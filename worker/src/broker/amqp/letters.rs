@@ -5,13 +5,12 @@
 //! change their order then. Two programs that read at the same time each see a part of the letters.
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use celery_client::amqp::AmqpEndpoint;
 use celery_client::amqp::aio::{Confirm, ConnectOptions, Connection, Failure};
+use celery_client::amqp::dead_letters::Description;
 use celery_protocol::amqp::{Delivery, Method, Reply, Reserved, Short};
-use sha2::{Digest, Sha256};
 
 use super::dead;
 use super::message::Message;
@@ -28,18 +27,6 @@ const ANSWER: Duration = Duration::from_secs(10);
 /// How long a letter waits that is put back while RabbitMQ is short of memory or disk space. It reads
 /// nothing from publishers then, maybe for hours.
 const ALARM: Duration = Duration::from_secs(3);
-/// The cause of a letter that is the signature of a task, not a message.
-const FOLLOW_UP: &str = "follow-up";
-
-/// The fields of a letter: their names here and as headers.
-const FIELDS: [(&str, &str); 6] = [
-    ("queue", dead::QUEUE_OF),
-    ("id", dead::ID),
-    ("task", dead::TASK),
-    ("cause", dead::CAUSE),
-    ("worker", dead::WORKER),
-    ("time", dead::TIME),
-];
 
 /// The letters of a server, the oldest first.
 #[derive(Debug)]
@@ -54,10 +41,8 @@ pub(crate) struct Letters {
 /// A letter that was taken out.
 #[derive(Debug)]
 pub(crate) struct Letter {
-    /// What names it: a digest of its fields and its body.
-    pub(crate) place: String,
-    /// Its fields, in the order of Redis's letters.
-    pub(crate) fields: Vec<(&'static str, String)>,
+    /// Its place and its fields.
+    pub(crate) description: Description,
     message: Message,
     tag: u64,
 }
@@ -65,38 +50,13 @@ pub(crate) struct Letter {
 impl Letter {
     fn read(delivery: Delivery) -> Self {
         let tag = delivery.tag;
-        let properties = delivery.content.properties().unwrap_or_default();
-        let headers = properties.headers.unwrap_or_default();
-        let text = |name: &str| match headers.text(name) {
-            Ok(Some(text)) => String::from_utf8_lossy(text).into_owned(),
-            _ => String::new(),
-        };
-        let fields: Vec<_> = FIELDS.map(|(name, header)| (name, text(header))).into();
-        let mut digest = Sha256::new();
-        for (_, value) in &fields {
-            digest.update(value.as_bytes());
-            digest.update([0]);
-        }
-        digest.update(&delivery.content.body);
-        let mut place = String::with_capacity(16);
-        for byte in digest.finalize().iter().take(8) {
-            // Writing to a text cannot fail.
-            let _ = write!(place, "{byte:02x}");
-        }
-        let queue = fields.first().map_or("", |(_, queue)| queue.as_str());
-        let queue = queue.into();
+        let description = Description::of(&delivery);
+        let queue = description.field("queue").into();
         Letter {
-            place,
-            fields,
+            description,
             message: Message::new(&queue, delivery),
             tag,
         }
-    }
-
-    /// Returns a field; empty if the letter does not have it.
-    pub(crate) fn field(&self, name: &str) -> &str {
-        let found = self.fields.iter().find(|(given, _)| *given == name);
-        found.map_or("", |(_, value)| value.as_str())
     }
 
     /// Returns the headers of the message as JSON, and its body.
@@ -175,7 +135,7 @@ impl Letters {
         while !places.is_empty()
             && let Some(letter) = self.next().await?
         {
-            if places.remove(&letter.place) {
+            if places.remove(&letter.description.place) {
                 return Ok(Some(letter));
             }
         }
@@ -203,13 +163,10 @@ impl Letters {
     /// Any [`Failure`] of the connection.
     pub(crate) async fn replay(&mut self, letter: &Letter) -> Result<Replayed, Failure> {
         let impossible = |why: &str| Ok(Replayed::Impossible(why.to_owned()));
-        let queue = letter.field("queue");
-        if queue.is_empty() {
-            return impossible("its queue is unknown");
-        }
-        if letter.field("cause") == FOLLOW_UP {
-            return impossible("it is the signature of a task, not a message");
-        }
+        let queue = match letter.description.home() {
+            Ok(queue) => queue,
+            Err(why) => return impossible(why),
+        };
         let headers = match letter.message.headers() {
             Ok(headers) => headers,
             Err(why) => return impossible(&format!("its headers cannot be read: {why}")),
@@ -226,7 +183,7 @@ impl Letters {
             Failure::Silent(why) => Failure::Silent(format!(
                 "{why}. The outcome for the letter {} is unknown: its message may be in the queue \
                  {queue}, too",
-                letter.place
+                letter.description.place
             )),
             failure => failure,
         })?;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use celery_client::amqp::aio::Publication;
+use celery_client::amqp::dead_letters::is_added_header;
 use celery_protocol::amqp::{AmqpError, Content, Delivery, Properties, TableBuf};
 use celery_protocol::message::{
     DecodeError, DecodeOptions, DeliveryInfo, EncodeError, EncodeOptions, Task,
@@ -26,17 +27,6 @@ const DELIVERIES: &str = "x-delivery-count";
 /// The count from which on a message is published anew: half of RabbitMQ's default limit, so that
 /// workers may be killed ten more times before that has happened.
 const OFTEN: u64 = 10;
-/// The first letters of all headers of this worker.
-const OWN: &str = "rs-";
-/// Headers that the broker adds to a message that it moves or delivers again.
-const BROKERS: [&str; 6] = [
-    "x-death",
-    "x-first-death-exchange",
-    "x-first-death-queue",
-    "x-first-death-reason",
-    DELIVERIES,
-    "x-acquired-count",
-];
 /// The first letters of the exchanges of Celery's native delay.
 const DELAYED: &str = "celery_delayed";
 /// In place of a count: the message has none.
@@ -135,7 +125,7 @@ impl Message {
     /// [`AmqpError`] if the headers cannot be read.
     pub(super) fn headers(&self) -> Result<TableBuf, AmqpError> {
         let table = self.properties().headers.unwrap_or_default();
-        table.without(is_not_of_the_sender)
+        table.without(is_added_header)
     }
 
     /// Returns the headers with those of a dead letter.
@@ -211,7 +201,7 @@ impl Held for Message {
         }
         task.redelivered = self.is_redelivered();
         let names = task.headers.iter().map(|(name, _)| name);
-        let names = names.filter(|name| is_not_of_the_sender(name.as_bytes()));
+        let names = names.filter(|name| is_added_header(name.as_bytes()));
         for name in names.map(str::to_owned).collect::<Vec<_>>() {
             task.headers.remove(&name);
         }
@@ -221,11 +211,6 @@ impl Held for Message {
     fn priority(&self) -> Result<u8, DecodeError> {
         Ok(self.properties().priority.unwrap_or(0))
     }
-}
-
-/// Returns `true` if a worker of this library or the broker has added a header of this name.
-fn is_not_of_the_sender(name: &[u8]) -> bool {
-    name.starts_with(OWN.as_bytes()) || BROKERS.iter().any(|it| it.as_bytes() == name)
 }
 
 /// Returns the count in the headers of a message, with the number of retries that it belongs to.

@@ -292,7 +292,7 @@ fn open_one_of(
 
 /// Asks for an answer that changes nothing: the limit of deliveries, which this client sets before
 /// each of its consumers.
-fn ping(link: &mut Link, wait: &mut Wait<'_>) -> Result<(), ClientError> {
+pub(super) fn ping(link: &mut Link, wait: &mut Wait<'_>) -> Result<(), ClientError> {
     let limit = Method::BasicQos {
         prefetch_size: 0,
         prefetch_count: 1,

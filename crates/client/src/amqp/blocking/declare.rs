@@ -222,7 +222,7 @@ fn declare(
     }
 }
 
-fn look(
+pub(super) fn look(
     link: &mut Link,
     name: &str,
     wait: &mut Wait<'_>,

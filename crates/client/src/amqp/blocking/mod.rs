@@ -36,6 +36,7 @@
 //! * `announce` and `announcing`: the events of posts;
 //! * `receive`: messages from a queue; `declare`: queues; `follow`: replies of workers;
 //! * `control`: remote control of workers; `events`: their events; `temporary`: the queues for both;
+//! * `dead_letters`: what could not be run;
 //! * `replies`: replies that have arrived and were not asked for yet;
 //! * `pool`: idle connections.
 
@@ -43,6 +44,7 @@ mod announce;
 mod announcing;
 mod client;
 mod control;
+mod dead_letters;
 mod declare;
 mod events;
 mod follow;
@@ -58,6 +60,7 @@ mod replies;
 mod temporary;
 
 pub use client::{Client, ClientOptions};
+pub use dead_letters::{Letter, Replayed};
 pub use events::Events;
 pub use follow::Remains;
 pub use pool::{Pool, PoolOptions};

@@ -165,7 +165,8 @@ impl Client {
     }
 }
 
-fn write_and_wait(
+/// Writes posts and waits until each has its answer.
+pub(super) fn write_and_wait(
     link: &mut Link,
     posts: &[&Post],
     round: &mut Round<&Post>,
