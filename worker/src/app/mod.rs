@@ -346,6 +346,7 @@ fn transport(config: &Config) -> Transport {
         Endpoint::Amqp(endpoint) => {
             let mut rabbitmq = AmqpOptions::new(Arc::clone(endpoint));
             rabbitmq.create_missing = config.create_queues.0;
+            rabbitmq.slots = config.concurrency;
             rabbitmq.into()
         }
     }

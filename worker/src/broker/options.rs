@@ -66,6 +66,9 @@ pub struct AmqpOptions {
     /// `task_create_missing_queue_type`. `None`: none is created, like with Celery's
     /// `task_create_missing_queues = False`. Default: classic.
     pub create_missing: Option<QueueType>,
+    /// How many tasks run at the same time. No more redelivered messages than that are published
+    /// anew for their start before they start. Default: 100.
+    pub slots: usize,
 }
 
 impl AmqpOptions {
@@ -75,6 +78,7 @@ impl AmqpOptions {
             endpoint,
             heartbeat: 60,
             create_missing: Some(QueueType::Classic),
+            slots: 100,
         }
     }
 }

@@ -4,8 +4,9 @@
 //! If the worker ends between the two, the message comes again: its result and what follows may
 //! then exist twice, but nothing is lost.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use celery_client::amqp::aio::{Confirm, Publication};
 use celery_client::backoff::Backoff;
@@ -30,6 +31,9 @@ use crate::monitor::Pulse;
 /// The shortest and the longest pause before messages come again whose dead letters RabbitMQ does not
 /// take.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+/// How long a message that was published anew for its start is expected to come back. Another worker
+/// may get it, or there are many before it.
+const RETURN: Duration = Duration::from_secs(30);
 
 /// The part with which a role carries out verdicts.
 pub(crate) struct Outbound {
@@ -39,6 +43,8 @@ pub(crate) struct Outbound {
     pauses: Backoff,
     /// `true` once the log says that it does not take them.
     told: bool,
+    /// When messages were published anew for their start that have not started here since.
+    counted: VecDeque<Instant>,
 }
 
 impl Outbound {
@@ -48,6 +54,7 @@ impl Outbound {
             publisher: Publisher::new(shared, role, pulse),
             pauses: Backoff::between(PAUSES.0, PAUSES.1),
             told: false,
+            counted: VecDeque::new(),
         }
     }
 
@@ -120,6 +127,16 @@ impl Outbound {
             // What is lost comes again in any case.
             shared.end(ends.collect()).await;
         });
+    }
+
+    /// Returns `true` if another start may be counted. A message waits for a slot between its count
+    /// and its start, and would be counted without a start if the worker died then. So there are no
+    /// more such messages than could start.
+    fn may_count(&mut self) -> bool {
+        while self.counted.front().is_some_and(|at| at.elapsed() > RETURN) {
+            self.counted.pop_front();
+        }
+        self.counted.len() < self.shared.options.slots
     }
 
     /// Returns what is published for a settlement, and how its delivery ends then.
@@ -332,8 +349,9 @@ impl outbound::Outbound for Outbound {
 
 impl Outbound {
     /// Decides whether a message may begin. A message that the broker delivered again is published
-    /// anew with the next count; the copy begins when it comes.
-    fn next_count(&self, place: usize, begun: &Begun<'_>) -> (Begin, Option<Copy>) {
+    /// anew with the next count; the copy begins when it comes. If others are on this way, it begins
+    /// without a count.
+    fn next_count(&mut self, place: usize, begun: &Begun<'_>) -> (Begin, Option<Copy>) {
         let Some(message) = self.shared.held(begun.tag) else {
             return (Begin::Run, None);
         };
@@ -341,14 +359,20 @@ impl Outbound {
         // A message with a count was published with it, unless the broker has delivered it again.
         let is_counted = before.is_some_and(|count| count > 0) || !begun.from_first;
         if !message.is_redelivered_by_broker() && is_counted {
+            self.counted.pop_front();
             return (Begin::Run, None);
         }
         let count = before.unwrap_or(0) + 1;
         if count > begun.limit {
             return (Begin::Poison(count), None);
         }
+        // What may begin only once must be counted.
+        if !begun.from_first && !self.may_count() {
+            return (Begin::Run, None);
+        }
         match message.headers_with(count) {
             Ok(headers) => {
+                self.counted.push_back(Instant::now());
                 let copy = Copy {
                     place,
                     exchange: String::new(),

@@ -27,6 +27,10 @@ const ASKING: u16 = 2;
 /// How often messages are offered that the broker does not take, mostly because their queue is full.
 /// The pauses between double up to 0.8 s.
 const OFFERS: u32 = 8;
+/// After how many refusals in a row the messages are offered on a new connection. A channel that was
+/// opened while a quorum queue had no leader may refuse all messages without end, while another one
+/// takes them.
+const REFUSALS: u32 = 3;
 /// How often in a row the server may close the connection or the channel while one message alone is
 /// under way. That message then counts as refused.
 const CLOSES: u32 = 5;
@@ -137,6 +141,12 @@ impl Publisher {
                 both.any(|(it, answer)| answer.as_ref().is_some_and(|of| is_offered(it, of)));
             if is_any && offered < OFFERS {
                 offered += 1;
+                if offered % REFUSALS == 0
+                    && let Some(connection) = self.link.take()
+                {
+                    // What it had to say was said.
+                    let _closed = connection.close().await;
+                }
                 tokio::time::sleep(offers.pause()).await;
                 again(messages, &mut answers, is_offered);
             }

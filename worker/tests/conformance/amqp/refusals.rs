@@ -1,6 +1,7 @@
 //! What RabbitMQ does not take, and what it drops.
 
 use std::collections::BTreeSet;
+use std::future::pending;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use celery_protocol::amqp::{Frame, FrameKind, Table};
@@ -72,6 +73,12 @@ async fn a_message_whose_follow_up_has_no_place_is_not_acknowledged() {
         finish(&mut rig, "a", first).await;
         let again = rig.next().await;
         assert!(again.task.redelivered, "{queue}");
+        if queue == "full" {
+            // It was offered on another connection, too.
+            let log = broker.own().log();
+            let opened = log.matches("client-provided name: celery@test/complete");
+            assert!(opened.count() > 1, "{log}");
+        }
         let purge = Method::QueuePurge {
             ticket: Reserved::default(),
             queue: Short::new(queue).unwrap(),
@@ -283,6 +290,36 @@ async fn what_only_waited_in_killed_workers_is_not_dropped() {
         broker.until_depth("celery", TASKS, 0).await;
     }
     let mut rig = Rig::start(broker.options());
+    let ids: BTreeSet<String> = rig.finish(TASKS).await.into_iter().collect();
+    assert_eq!(ids.len(), TASKS);
+    broker.until_clean().await;
+    assert_eq!(broker.dead().await, []);
+}
+
+#[tokio::test]
+async fn no_more_starts_are_counted_than_there_could_have_been() {
+    const TASKS: usize = 20;
+    let mut broker = Classic::start().await;
+    let tasks: Vec<Task> = (0..TASKS).map(|n| task(&n.to_string())).collect();
+    post(&mut broker, "celery", &tasks).await;
+    let mut options = broker.options();
+    let celery_worker::consumer::Transport::Amqp(amqp) = &mut options.transport else {
+        panic!("another transport");
+    };
+    amqp.slots = 1;
+    for _ in 0..8 {
+        let mut rig = Rig::start(options.clone());
+        let mut begun = Vec::new();
+        for _ in 0..TASKS {
+            let delivery = rig.next().await;
+            begun.extend(rig.settler.begin(delivery, pending()).await);
+        }
+        // As after a kill of the process, nothing is given back.
+        drop(rig);
+        drop(begun);
+        broker.until_depth("celery", TASKS, 0).await;
+    }
+    let mut rig = Rig::start(options);
     let ids: BTreeSet<String> = rig.finish(TASKS).await.into_iter().collect();
     assert_eq!(ids.len(), TASKS);
     broker.until_clean().await;
