@@ -204,8 +204,8 @@ fn a_worker_without_rights_serves_its_tasks_until_it_gets_them() {
     let Some(mut asking) = Asking::start(&broker) else {
         return;
     };
-    // Neither the queue for requests nor the exchange of events.
-    let others = "^(?!celeryev|.*pidbox)";
+    // Neither the queue for requests, nor the exchange of events, nor the queue of dead letters.
+    let others = "^(?!celeryev|celery[.]dead|.*pidbox)";
     let address = broker
         .vhost
         .add_user("limited", [others, others, ".*"])
@@ -223,14 +223,25 @@ fn a_worker_without_rights_serves_its_tasks_until_it_gets_them() {
     assert_eq!(broker.hearers(), 0);
     let (sender, events) = std::sync::mpsc::channel();
     broker.listen(sender);
+    // A message that cannot become a dead letter comes again, after a pause.
+    post(&broker, "celery", "unknown", "no.such", "[]");
+    worker
+        .wait_for_line(PATIENCE, "RabbitMQ does not take dead letters")
+        .unwrap();
     broker.vhost.permit("limited", ALL).unwrap();
+    let is_dead = || broker.depth("celery.dead") == (1, 0) && broker.depth("celery") == (0, 0);
+    wait_for(PATIENCE, "the dead letter", is_dead).unwrap();
     worker
         .wait_for_line(PATIENCE, "Remote control is on again")
         .unwrap();
     pong(&mut asking);
     assert!(events.recv_timeout(PATIENCE).is_ok());
     succeeds(&broker, &mut worker, "after");
-    for word in ["Remote control is off", "Events are lost"] {
+    for word in [
+        "Remote control is off",
+        "Events are lost",
+        "RabbitMQ does not take dead letters",
+    ] {
         assert_eq!(worker.log().matches(word).count(), 1, "{}", worker.log());
     }
     worker.stop();
@@ -244,7 +255,21 @@ fn a_worker_hears_and_sends_again_after_an_alarm() {
     let (sender, events) = std::sync::mpsc::channel();
     broker.listen(sender);
     assert!(events.recv_timeout(PATIENCE).is_ok());
+    let letter = table(r#"{"rs-queue": "celery", "rs-id": "letter"}"#);
+    let properties = Properties {
+        headers: Some(letter.as_table()),
+        ..Properties::default()
+    };
+    broker.publish("", "celery.dead", properties, b"[]");
     node.alarm(true).unwrap();
+    // A dead letter cannot be put back meanwhile, and the command says so.
+    let mut replay = playground(&broker, &[]);
+    let replay = replay.args(["dead", "replay", "--all"]).output().unwrap();
+    let text = String::from_utf8_lossy(&replay.stderr);
+    assert_eq!(replay.status.code(), Some(1), "{text}");
+    for part in ["blocks publishers", "The outcome for the letter"] {
+        assert!(text.contains(part), "{text}");
+    }
     // Each heartbeat is an event that RabbitMQ does not take.
     let silent = std::time::Duration::from_secs(3);
     wait_for(PATIENCE, "no more events", || {
