@@ -7,7 +7,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
-use celery_testkit::{Process, wait_for};
+use celery_testkit::{Process, Redis, RedisOptions, wait_for};
 use serde_json::{Value, json};
 
 use super::broker::{Broker, on_each_broker};

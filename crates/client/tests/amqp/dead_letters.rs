@@ -36,7 +36,7 @@ fn newest(client: &mut Client, before: Option<&str>, limit: usize) -> Vec<(Strin
 #[test]
 fn letters_are_read_put_back_and_deleted() {
     let node = node();
-    let ready = |queue: &str| node.ready_messages("/", queue).unwrap();
+    let ready = |queue: &str| node.ready_messages(queue).unwrap();
     for kind in ["classic", "quorum"] {
         // A channel of RabbitMQ fails if a queue that it knows has another type meanwhile.
         let mut client = client(&node.url());
