@@ -106,7 +106,8 @@ fn nothing_grows() {
         (ROWS + 1).max(rows)
     ));
     let workers = vec![world.worker(&["-c", "10"]), world.playground(&["-c", "10"])];
-    work(&mut world, &workers, FIRST, 2);
+    // Connections that were closed just before might be missing in the first reading.
+    work(&mut world, &workers, FIRST, 0);
     let before = Held::now(&mut world, &workers);
     work(&mut world, &workers, tasks, kills);
     let mut after = Held::now(&mut world, &workers);

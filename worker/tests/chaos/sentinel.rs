@@ -84,16 +84,22 @@ impl Watched {
     fn write_off_what_python_lost(&mut self) -> usize {
         let world = &mut self.world;
         let mut missing = BTreeSet::new();
-        wait_for(PATIENCE, "all tasks to be done or lost", || {
+        let ended = wait_for(PATIENCE, "", || {
             world.observe();
+            world.replay();
             let open = world.all_open();
             let places = world.places();
             let gone = open.iter().filter(|id| !places.contains_key(*id));
             // A message may be on its way. Such a look is repeated.
             let before = std::mem::replace(&mut missing, gone.cloned().collect());
             missing == open && missing == before
-        })
-        .unwrap();
+        });
+        assert!(
+            ended.is_ok(),
+            "neither done nor lost: {:?}; in Redis: {:?}",
+            world.all_open(),
+            world.places()
+        );
         let log = self.workers[0].process.log();
         let received = |id: &&String| log.contains(&format!("[{id}] received"));
         let ours: Vec<_> = missing.iter().filter(received).collect();

@@ -808,7 +808,7 @@ impl World {
 
     /// Puts back poison messages, as an operator would: they are poison only because their workers
     /// were killed.
-    fn replay(&mut self) {
+    pub fn replay(&mut self) {
         if self.rabbit.is_some() {
             return self.replay_on_rabbitmq();
         }

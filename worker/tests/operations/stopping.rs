@@ -53,9 +53,10 @@ fn another_signal_after_a_cold_stop_ends_the_process() {
 #[test]
 fn a_hangup_is_a_warm_stop() {
     let redis = Redis::start(RedisOptions::new()).unwrap();
-    let mut worker = start(&mut command(&redis, &["-l", "info"]));
+    let mut worker = start(&mut command(&redis, &["-l", "debug"]));
     post(&redis, "s1", "proj.sleep", "[1]", None);
-    wait_until_claimed(&redis, &mut worker, "s1");
+    // A task that has not begun would be given back.
+    wait_until_begun(&mut worker, "s1");
     worker.usr2();
     worker.hangup();
     assert_eq!(worker.wait(PATIENCE).unwrap().code(), Some(0));
