@@ -66,7 +66,7 @@ class IntegrationCanvasTest extends TestCase
         $url = Programs::redisUrl(self::DATABASES[$worker]);
         Programs::redis()->del('redis-echo', 'echo_chamber', 'echo_link_b', 'Done', 'count', 'link', 'errback');
         $cases = require __DIR__ . '/canvas/cases.php';
-        $cases[$case](new IntegrationTasks(new Client($url, $url)));
+        $cases[$case](new IntegrationTasks(new Client($url, $url), self::DATABASES[$worker]));
         $this->addToAssertionCount(1);
     }
 

@@ -226,7 +226,6 @@ class RabbitMqTest extends TestCase
             'For the number of waiting tasks use queueLengths().' => fn () => $client->waitingTasks('unread'),
             'Ask the workers: control()->inspect()->active()' => fn () => $client->heldTasks(),
             'Use Python\'s celery beat.' => fn () => $client->schedules()->get('a'),
-            'to the queue celery.dead' => fn () => $client->deadLetters()->count(),
             'Use confirmed.' => fn () => $client->sendTask('proj.add', publish: 'once'),
         ] as $advice => $call) {
             try {

@@ -24,7 +24,10 @@ final class IntegrationTasks
     /** A key in Redis that no other case uses. */
     public readonly string $key;
 
-    public function __construct(public readonly Client $client)
+    /**
+     * @param int $database the database of the broker and the results
+     */
+    public function __construct(public readonly Client $client, private readonly int $database)
     {
         $this->key = bin2hex(random_bytes(8));
     }
@@ -145,6 +148,14 @@ final class IntegrationTasks
     {
         $this->until(fn () => (int) $this->redis()->get($key) >= $expected);
         Assert::assertSame($expected, (int) $this->redis()->get($key));
+    }
+
+    /**
+     * The number of chords whose members are being counted. Python's worker ends a count after it has called the body.
+     */
+    public function countedChords(): int
+    {
+        return count(Programs::redis($this->database)->keys('celery-taskset-meta-*.j'));
     }
 
     /**
