@@ -120,6 +120,14 @@ impl Kind {
     }
 }
 
+/// Returns the names of all queues in which a message may be. It moves from level to level down to its
+/// queue: counted in this order, none is passed over.
+fn places() -> Vec<String> {
+    let levels = (0..LEVELS).rev().map(|it| format!("celery_delayed_{it}"));
+    let queues = QUEUES.into_iter().chain([DEAD]).map(str::to_owned);
+    levels.chain(queues).collect()
+}
+
 impl Rabbit {
     /// Returns the kind of the queues as `--create-queues` names it.
     pub fn kind_name(&self) -> &'static str {
@@ -226,14 +234,8 @@ impl Rabbit {
     /// Returns the number of all messages: waiting for their ETA, in the queues, held, and dead.
     /// `None`: the broker does not answer.
     pub fn messages(&self) -> Option<usize> {
-        // A message moves from level to level down to its queue. Counted in this order, none is
-        // passed over.
-        let levels: Vec<String> = (0..LEVELS)
-            .rev()
-            .map(|it| format!("celery_delayed_{it}"))
-            .collect();
-        let levels = levels.iter().map(String::as_str);
-        let queues: Vec<&str> = levels.chain(QUEUES).chain([DEAD]).collect();
+        let queues = places();
+        let queues: Vec<&str> = queues.iter().map(String::as_str).collect();
         self.depth(&queues)
     }
 
@@ -292,8 +294,8 @@ impl Rabbit {
 
     /// Describes where messages are.
     pub fn describe(&self) -> String {
-        let of = |queue: &str| format!("{queue}: {:?}", self.depth(&[queue]));
-        let queues = QUEUES.into_iter().chain([DEAD]).map(of);
+        let of = |queue: String| format!("{queue}: {:?}", self.depth(&[&queue]));
+        let queues = places().into_iter().map(of);
         let logs = self.nodes.iter().map(RabbitMq::log);
         let texts: Vec<String> = queues.chain(logs).collect();
         texts.join("\n")
