@@ -25,7 +25,7 @@ fn all_go_on(world: &mut World, workers: &[&Process]) {
     let mut waiting: Vec<(&Process, usize)> =
         workers.iter().map(|it| (*it, it.log_len())).collect();
     let mut posted = BTreeSet::new();
-    wait_for(PATIENCE, "each worker to go on without the node", || {
+    let gone_on = wait_for(PATIENCE, "", || {
         posted.extend(world.post(Kind::Sleep(0.002), 20));
         world.wait_until_open(0, LOOK);
         waiting.retain(|(worker, said)| {
@@ -33,8 +33,13 @@ fn all_go_on(world: &mut World, workers: &[&Process]) {
             !successes(&[log]).keys().any(|id| posted.contains(id))
         });
         waiting.is_empty()
-    })
-    .unwrap();
+    });
+    let logs: Vec<String> = waiting.iter().map(|(worker, _)| worker.log()).collect();
+    assert!(
+        gone_on.is_ok(),
+        "did not go on without the node:\n{}",
+        logs.join("\n")
+    );
 }
 
 #[test]
