@@ -8,7 +8,7 @@ use std::cell::RefCell;
 use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use celery_protocol::RawValue;
 use celery_protocol::canvas::{Caller, CanvasError, Options, Outcome, Plan, Signature, json};
@@ -83,7 +83,7 @@ pub(crate) fn plan(
         &client,
         signature,
         (&[], None, Options::default()),
-        now(),
+        Timestamp::from(SystemTime::now()),
         room::most(),
     );
     // The reason of PHP code comes first: the plan only knows that there was one.
@@ -124,13 +124,6 @@ fn refused(error: &CanvasError) -> Thrown {
         CanvasError::Option(_) => format!("an option cannot be used: {error}."),
         _ => format!("{error}."),
     })
-}
-
-fn now() -> Timestamp {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    Timestamp::from_unix_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }
 
 /// A client as it calls signatures.

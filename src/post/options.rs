@@ -1,6 +1,6 @@
 //! Merges `$task_args`, the fields of a protocol-1 message, over the task.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use celery_protocol::RawValue;
 use celery_protocol::message::Task;
@@ -57,7 +57,7 @@ fn set(task: &mut Task, name: &str, value: &Zval) -> Result<(), Thrown> {
         "countdown" => task.eta = seconds(name, value)?.map(from_now),
         "expires" => {
             if let Some(expires) = expires(name, value)? {
-                task.set_expires(expires, now());
+                task.set_expires(expires, Timestamp::from(SystemTime::now()));
             }
         }
         "retries" => task.retries = whole(name, value)?.unwrap_or_default(),
@@ -264,17 +264,10 @@ fn time(name: &str, value: &Zval) -> Result<Option<Timestamp>, Thrown> {
         .map_err(|error| refuse(name, &format!("cannot be read as a time: {error}")))
 }
 
-fn now() -> Timestamp {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    Timestamp::from_unix_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
-}
-
 #[expect(clippy::cast_possible_truncation, reason = "`as` saturates")]
 fn from_now(seconds: f64) -> Timestamp {
     // A float beyond the range becomes the nearest limit. The timestamp is limited later.
-    now().plus_micros((seconds * 1e6) as i64)
+    Timestamp::from(SystemTime::now()).plus_micros((seconds * 1e6) as i64)
 }
 
 fn refuse(name: &str, why: &str) -> Thrown {

@@ -78,6 +78,14 @@ pub struct Moment {
     pub at: Timestamp,
 }
 
+impl Moment {
+    /// Returns the moment of a sender that has no logical clock. Receivers set their own for its
+    /// events.
+    pub fn without_clock(at: Timestamp) -> Self {
+        Self { clock: 1, at }
+    }
+}
+
 /// The state of a worker, as `worker-online`, `worker-heartbeat` and `worker-offline` report it.
 #[derive(Clone, Copy, Debug)]
 pub struct WorkerState<'a> {

@@ -6,6 +6,7 @@
 //! counts as UTC, whatever the reader's time zone, as in Celery.
 
 use std::fmt;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A point in time as Celery writes it: to the microsecond, with its original offset, if any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -15,6 +16,14 @@ pub struct Timestamp {
     microseconds: u32,
     /// The seconds east of UTC; `None` if the text named no offset.
     offset: Option<i32>,
+}
+
+/// A time before 1970 counts as its beginning.
+impl From<SystemTime> for Timestamp {
+    fn from(time: SystemTime) -> Self {
+        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self::from_unix_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+    }
 }
 
 /// The error for a text that Celery would not accept as a date.

@@ -10,13 +10,12 @@
 //! connection sends none for a while.
 
 use std::borrow::Borrow;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use celery_protocol::amqp::{AmqpError, Route, Short};
 use celery_protocol::events::sent::sent_amqp;
 use celery_protocol::events::{self, Moment, Sender};
 use celery_protocol::names::EVENT_EXCHANGE;
-use celery_protocol::time::Timestamp;
 
 use super::client::Client;
 use super::link::{EVENTS, Link};
@@ -77,13 +76,7 @@ fn write(
 }
 
 fn pack(link: &mut Link, post: &Post, sender: &Sender) -> Result<(), AmqpError> {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    let micros = since.unwrap_or_default().as_micros();
-    let moment = Moment {
-        // Clients have no logical clock; receivers set their own for this event.
-        clock: 1,
-        at: Timestamp::from_unix_micros(i64::try_from(micros).unwrap_or(i64::MAX)),
-    };
+    let moment = Moment::without_clock(SystemTime::now().into());
     let sent = events::Route {
         queue: post.queue.as_deref().unwrap_or(&post.routing_key),
         exchange: &post.exchange,

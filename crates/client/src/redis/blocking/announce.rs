@@ -5,11 +5,10 @@
 //! has one. A pipelined post is followed by its event at once, before it is confirmed. An event that
 //! cannot be sent never fails its post.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use celery_protocol::events::Moment;
 use celery_protocol::events::sent::encode_sent;
-use celery_protocol::time::Timestamp;
 use redis::Cmd;
 use uuid::Uuid;
 
@@ -29,13 +28,7 @@ impl Client {
         post.write(Frame::new(&mut framed));
         // The message follows the line with its length.
         let start = framed.iter().position(|byte| *byte == b'\n')? + 1;
-        let since = SystemTime::now().duration_since(UNIX_EPOCH);
-        let micros = since.unwrap_or_default().as_micros();
-        let moment = Moment {
-            // Clients have no logical clock; receivers set their own for this event.
-            clock: 1,
-            at: Timestamp::from_unix_micros(i64::try_from(micros).unwrap_or(i64::MAX)),
-        };
+        let moment = Moment::without_clock(SystemTime::now().into());
         let tag = Uuid::new_v4().to_string();
         let payload = encode_sent(&framed[start..], post.queue(), sender, moment, &tag)?;
         let database = self.endpoint().database();
