@@ -27,10 +27,16 @@ pub static DELETE_UNCHANGED: Script = Script::new(include_str!("scripts/delete_u
 pub static CHORDS: Script = Script::new(include_str!("scripts/chords.lua"));
 
 /// Returns the lists of a queue and of its fair groups that have messages.
-pub static QUEUE_LISTS: Script = Script::new(include_str!("scripts/queue_lists.lua"));
+pub static QUEUE_LISTS: Script = Script::new(concat!(
+    include_str!("scripts/moving.lua"),
+    include_str!("scripts/queue_lists.lua")
+));
 
 /// Deletes the waiting tasks of a queue.
-pub static PURGE: Script = Script::new(include_str!("scripts/purge.lua"));
+pub static PURGE: Script = Script::new(concat!(
+    include_str!("scripts/moving.lua"),
+    include_str!("scripts/purge.lua")
+));
 
 /// Puts a dead letter back into its queue.
 pub static REPLAY: Script = Script::new(include_str!("scripts/replay.lua"));

@@ -10,16 +10,9 @@
 --       4.. what follows the number, for each priority step
 -- returns how many tasks the lists had. A key that is not a list is an error; the groups, and the
 -- lists before it, are deleted
--- error   TRYAGAIN: the slot of the keys is moving
+-- error   TRYAGAIN: the slot of the keys is moving. A group that the user may not read, or that has
+--         another type, stays
 local tasks = 0
-
--- Returns an error if a group cannot be read because it may be on another node of a cluster. What
--- the user may not read, or has another type, stays.
-local function moving(failed)
-  if failed.err:find('non local key', 1, true) then
-    return redis.error_reply('TRYAGAIN The slot of the groups is moving')
-  end
-end
 
 -- Deletes the list of a group.
 local function delete(list)

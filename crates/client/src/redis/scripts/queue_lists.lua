@@ -7,16 +7,9 @@
 --       2 what the name of a group's list begins with; the number follows
 --       3.. what follows the number, for each list of the queue
 -- returns { name, length, .. }, the most urgent first, and of each priority the queue's own list first
--- error   a list of the queue is not a list. TRYAGAIN: the slot of the keys is moving
+-- error   a list of the queue is not a list. TRYAGAIN: the slot of the keys is moving.
+--         A group that the user may not read, or that has another type, does not count
 local numbers = {}
-
--- Returns an error if a group cannot be read because it may be on another node of a cluster. What
--- the user may not read, or has another type, does not count.
-local function moving(failed)
-  if failed.err:find('non local key', 1, true) then
-    return redis.error_reply('TRYAGAIN The slot of the groups is moving')
-  end
-end
 
 local all = redis.pcall('HGETALL', ARGV[1])
 if all.err then
