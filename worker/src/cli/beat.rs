@@ -10,6 +10,7 @@ use celery_protocol::redis_keys::Keys;
 use celery_protocol::schedule::NextDue;
 use jiff::Timestamp;
 
+use super::ended::ended;
 use super::options::Beat;
 use super::redbeat;
 use super::redis::{command, connect, items, raw, text};
@@ -37,14 +38,7 @@ pub(crate) async fn run(config: &Config, redis: &RedisEndpoint, command: Beat) -
         }
         Err(failure) => Err(failure),
     };
-    match done {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(failure) => {
-            eprintln!("celery-worker: {}: {failure}", config.broker.display_url());
-            ExitCode::FAILURE
-        }
-    }
+    ended(config, done)
 }
 
 /// A connection to the schedules.

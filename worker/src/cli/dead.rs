@@ -12,6 +12,7 @@ use celery_client::redis::RedisEndpoint;
 use celery_client::redis::dead_letters::{self, Letter, RAW, Replayed};
 use celery_protocol::redis_keys::Keys;
 
+use super::ended::ended;
 use super::letters::{PAGE, letter, line, page, replay};
 use super::options::{Back, Dead, Which};
 use super::redis::{connect, text};
@@ -61,14 +62,7 @@ async fn run_on_redis(config: &Config, redis: &RedisEndpoint, dead: Dead) -> Exi
         },
         Err(failure) => Err(failure),
     };
-    match done {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(failure) => {
-            eprintln!("celery-worker: {}: {failure}", config.broker.display_url());
-            ExitCode::FAILURE
-        }
-    }
+    ended(config, done)
 }
 
 async fn obey(connection: &mut Connection, keys: &Keys, dead: Dead) -> Result<bool, Failure> {

@@ -7,6 +7,7 @@ use celery_client::amqp::AmqpEndpoint;
 use celery_client::amqp::aio::Failure;
 
 use super::dead::{shown_raw, unknown};
+use super::ended::ended;
 use super::letters::line_of;
 use super::options::{Back, Dead, Which};
 use crate::broker::amqp::{Letter, Letters, Replayed};
@@ -16,14 +17,7 @@ use crate::printable::one_line;
 /// Runs the subcommand. Returns exit code 1 if RabbitMQ could not be reached or a letter could not be
 /// handled.
 pub(super) async fn run(config: &Config, rabbitmq: &AmqpEndpoint, dead: Dead) -> ExitCode {
-    match obey(rabbitmq, dead).await {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(failure) => {
-            eprintln!("celery-worker: {}: {failure}", config.broker.display_url());
-            ExitCode::FAILURE
-        }
-    }
+    ended(config, obey(rabbitmq, dead).await)
 }
 
 async fn obey(rabbitmq: &AmqpEndpoint, dead: Dead) -> Result<bool, Failure> {

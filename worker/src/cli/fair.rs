@@ -9,6 +9,7 @@ use celery_client::redis::RedisEndpoint;
 use celery_client::redis::waiting::{lists_arguments, read_lists};
 use celery_protocol::redis_keys::{Keys, MOST_FAIR_GROUPS};
 
+use super::ended::ended;
 use super::options::Fair;
 use super::redis::{connect, items};
 use crate::config::Config;
@@ -21,14 +22,7 @@ const BATCH: u64 = 1000;
 /// Runs the subcommand. Returns exit code 1 if Redis could not be reached or messages stayed in
 /// groups.
 pub(super) async fn run(config: &Config, redis: &RedisEndpoint, command: Fair) -> ExitCode {
-    match obey(redis, command).await {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(failure) => {
-            eprintln!("celery-worker: {}: {failure}", config.broker.display_url());
-            ExitCode::FAILURE
-        }
-    }
+    ended(config, obey(redis, command).await)
 }
 
 async fn obey(redis: &RedisEndpoint, command: Fair) -> Result<bool, Failure> {

@@ -15,6 +15,7 @@ mod celery;
 mod check;
 mod dead;
 mod dead_queue;
+mod ended;
 mod fair;
 mod finding;
 mod held;
