@@ -55,10 +55,7 @@ fn fair_queues_lose_nothing() {
         }
         world.invariant(&format!("after {fault} faults"));
         if fault % EPISODE == 0 && fault < faults {
-            let (worker, playground) = (world.worker(&few), world.playground(&few));
-            world.drain(&[&worker, &playground]);
-            worker.stop();
-            playground.stop();
+            world.finish_episode(&few);
         }
     }
     world.note(format!("{without} times with workers that do not sort"));

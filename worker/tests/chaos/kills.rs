@@ -67,10 +67,7 @@ fn killed_workers_lose_nothing() {
         }
         world.invariant(&format!("after {killed} kills"));
         if killed % EPISODE == 0 && killed < kills {
-            let (worker, playground) = (world.worker(&more), world.playground(&more));
-            world.drain(&[&worker, &playground]);
-            worker.stop();
-            playground.stop();
+            world.finish_episode(&more);
         }
     }
     world.note(format!("{rescues} rescues by workers that were killed"));

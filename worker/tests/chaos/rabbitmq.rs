@@ -130,9 +130,7 @@ fn killed_workers_lose_nothing(world: World) -> Vec<RabbitMq> {
         }
         world.invariant(&format!("after {killed} kills"));
         if killed % EPISODE == 0 && killed < kills {
-            let workers = [world.worker(&more), world.playground(&more)];
-            world.drain(&[&workers[0], &workers[1]]);
-            workers.into_iter().for_each(Worker::stop);
+            world.finish_episode(&more);
         }
     }
     let workers = vec![world.worker(&more), world.playground(&more)];

@@ -785,6 +785,13 @@ impl World {
         self.check_rows();
     }
 
+    /// Has two new workers with these options do what is left.
+    pub fn finish_episode(&mut self, options: &[&str]) {
+        let workers = [self.worker(options), self.playground(options)];
+        self.drain(&workers.each_ref());
+        workers.into_iter().for_each(Worker::stop);
+    }
+
     fn is_idle(&mut self) -> bool {
         if let Some(rabbit) = &self.rabbit {
             return rabbit.messages() == Some(0);
